@@ -1,0 +1,45 @@
+# Every target sets up .venv first when it is missing.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+EXPERIMENT ?= experiments/phantom.yaml
+RUN ?= runs/demo
+
+.PHONY: help setup demo test grid report lint slow
+help:
+	@echo "make demo                      the whole study on the synthetic phantom, about 15 minutes on 2 cores"
+	@echo "make test                      the tests, under 8 minutes on 2 cores"
+	@echo "make grid EXPERIMENT=...       an experiment file (default: $(EXPERIMENT)); resumes"
+	@echo "make report RUN=...            figures and report of a run folder again (default: $(RUN))"
+	@echo "make lint | slow | setup       checks of the code | the slow tests | .venv only"
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "ssl_zoo needs Python 3.10 or newer; name one with make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing into .venv (PyTorch is large: a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	@touch $(READY)
+
+demo: $(READY)
+	@$(BIN)/ssl-zoo run experiments/demo.yaml
+
+test: $(READY)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+slow: $(READY)
+	@$(BIN)/python -m pytest -m slow
+
+grid: $(READY)
+	@$(BIN)/ssl-zoo run $(EXPERIMENT)
+
+report: $(READY)
+	@$(BIN)/ssl-zoo report $(RUN)
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+	@$(BIN)/pyright

@@ -1,0 +1,72 @@
+"""Confusion matrices as small multiples: which planes are taken for which, per init at one label fraction."""
+
+from __future__ import annotations
+
+import math
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ssl_zoo.analysis.figures.curves import looks_of, start_order
+from ssl_zoo.analysis.statistics import class_codes, class_names, pick
+from ssl_zoo.analysis.style import MUTED, mode_label, new_figure, percent, styled, text_on
+
+PRINTED = 8  # up to this many classes the cells carry their numbers
+
+
+def confusion_counts(predictions: pd.DataFrame, cells: list[str], cohort: str) -> np.ndarray:
+    """Image counts `[K, K]` (row: true class, column: predicted) summed over cells."""
+    classes = class_names(predictions)
+    rows = predictions.loc[(predictions["cell"].isin(cells) & (predictions["cohort"] == cohort)).to_numpy()]
+    flat = class_codes(rows["label"], classes) * len(classes) + class_codes(rows["predicted"], classes)
+    return np.bincount(flat, minlength=len(classes) ** 2).reshape(len(classes), len(classes))
+
+
+def confusion_matrices(
+    results: pd.DataFrame, predictions: pd.DataFrame, *, mode: str, fraction: float, cohort: str
+) -> Figure:
+    """One matrix per init, in per cent of each true class, all seeds and folds together."""
+    results = pick(results, mode=mode, fraction=fraction, cohort=cohort)
+    starts = looks_of(results)
+    order, classes = start_order(starts), class_names(predictions)
+    widest = min(3 if len(classes) > 5 else 5, max(1, len(order)))
+    # fewest empty places, then widest
+    columns = min(range(min(3, widest), widest + 1), key=lambda n: (-len(order) % n, -n))
+    rows = max(1, math.ceil(len(order) / columns))
+    side = max(1.9, 0.38 * len(classes) + 0.5)
+    colours = matplotlib.colormaps["Blues"]
+    with styled():
+        figure = new_figure(side * columns + 0.9, (side + 0.35) * rows + 0.7)
+        axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+        for axis in axes[len(order) :]:
+            axis.set_visible(False)
+        for index, start in enumerate(order):
+            axis = axes[index]
+            own = pick(results, init=start[0], backbone=start[1])
+            counts = confusion_counts(predictions, list(own["cell"]), cohort)
+            totals = counts.sum(1, keepdims=True)
+            share = np.where(totals > 0, counts / np.maximum(totals, 1), np.nan)
+            axis.imshow(np.ma.masked_invalid(share), cmap=colours, vmin=0, vmax=1, interpolation="none")
+            axis.grid(False)
+            axis.tick_params(length=0)
+            name, _, backbone = starts[start].label.partition(" · ")
+            axis.set_title(name, fontsize=9)
+            axis.set_title(backbone, loc="right", fontsize=7, fontweight="normal", color=MUTED)
+            axis.set_xticks(range(len(classes)), classes, rotation=90)
+            axis.set_yticks(range(len(classes)), classes)
+            if index + columns >= len(order):
+                axis.xaxis.set_tick_params(labelbottom=True)
+            for spine in axis.spines.values():
+                spine.set_visible(True)
+            if len(classes) <= PRINTED:
+                for (row, column), value in np.ndenumerate(share):
+                    if np.isfinite(value) and round(100 * value) > 0:
+                        ink = text_on(colours(value))
+                        axis.text(column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=7.5, color=ink)
+        figure.supxlabel("predicted class", fontsize=9, color=MUTED)
+        figure.supylabel("true class", fontsize=9, color=MUTED)
+        title = f"{mode_label(mode)}, {percent(fraction)} of the labels, {cohort} test cohort; % of each true class"
+        figure.suptitle(title, fontsize=10, x=0.01, ha="left")
+    return figure

@@ -1,0 +1,226 @@
+"""The one style of every figure: a colour and marker per method, a line style per mode, and how a figure is saved.
+
+Colours start from Okabe and Ito (2008) and Paul Tol's muted set, without their yellows, which vanish on white;
+a test holds that they stay apart for the common colour-vision deficiencies. Markers repeat what colours say.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+
+from ssl_zoo.files import replacing
+
+COLOURS: dict[str, str] = {
+    "barlow_twins": "#D55E00",
+    "simclr": "#0072B2",
+    "moco": "#56B4E9",
+    "byol": "#009E73",
+    "mae": "#CC79A7",
+    "dino": "#E69F00",
+    "vicreg": "#332288",
+    "autoencoder": "#882255",
+    "inpainting": "#8C8C1A",
+    "imagenet": "#000000",
+    "random": "#7A7A7A",
+}
+MARKERS: dict[str, str] = {
+    "barlow_twins": "o",
+    "simclr": "s",
+    "moco": "D",
+    "byol": "^",
+    "mae": "P",
+    "dino": "v",
+    "vicreg": "X",
+    "autoencoder": "<",
+    "inpainting": ">",
+    "imagenet": "*",
+    "random": ".",
+}
+LABELS: dict[str, str] = {
+    "barlow_twins": "Barlow Twins",
+    "simclr": "SimCLR",
+    "moco": "MoCo v2",
+    "byol": "BYOL",
+    "mae": "MAE",
+    "dino": "DINO",
+    "vicreg": "VICReg",
+    "autoencoder": "Autoencoder",
+    "inpainting": "Inpainting AE",
+    "imagenet": "ImageNet",
+    "random": "random",
+}
+MODE_LABELS = {
+    "linear": "linear probe",
+    "finetune": "fine-tuning",
+    "knn": "nearest neighbours",
+    "prototype": "nearest class mean",
+}
+MODE_LINES: dict[str, Any] = {
+    "linear": "-",
+    "finetune": (0, (7, 1.5)),
+    "knn": (0, (1, 1)),
+    "prototype": (0, (5, 1, 1, 1)),
+}
+BASELINE_LINE = (0, (2, 2))  # random baselines are grey and dashed in every mode
+# For inits without a place of their own, such as published foundation models; in order of appearance.
+OTHER_COLOURS = ["#44AA99", "#AA4499", "#661100", "#117733", "#6699CC", "#A5673F", "#5D3A9B", "#B8860B"]
+OTHER_MARKERS = ["h", "p", "d", "8", "H", "1", "2", "3"]
+INK, MUTED, RULE = "#1F2933", "#616E7C", "#D5DAE0"
+
+RC: dict[str, Any] = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib: the same letters on every machine
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 5,
+    "figure.dpi": 100,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "svg.hashsalt": "ssl_zoo",
+    "svg.fonttype": "path",
+}
+
+PretrainingKey = tuple[str, str, str, int]  # init, backbone, method, seed of one pre-training
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one init on one backbone appears: colour, marker, label, whether it is an untrained baseline."""
+
+    colour: str
+    marker: str
+    label: str
+    baseline: bool = False
+
+    def line(self, mode: str) -> Any:
+        """The matplotlib line style for a mode."""
+        return BASELINE_LINE if self.baseline else MODE_LINES.get(mode, "-")
+
+
+def looks(starts: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], Look]:
+    """A Look for every (init, backbone, method), all different, the same whatever order they come in.
+
+    The label names the backbone wherever one init name occurs on more than one.
+    """
+    unique = sorted({(str(init), str(backbone), _text(method)) for init, backbone, method in starts})
+    backbones = {init: sorted({b for i, b, _ in unique if i == init}) for init, _, _ in unique}
+    others = [init for init in backbones if _known(init, unique) is None]
+    found: dict[tuple[str, str], Look] = {}
+    used: dict[str, int] = {}
+    for init, backbone, _ in unique:
+        known = _known(init, unique)
+        if known is None:
+            place = others.index(init)
+            colour, marker = OTHER_COLOURS[place % len(OTHER_COLOURS)], OTHER_MARKERS[place % len(OTHER_MARKERS)]
+        else:
+            colour, marker = COLOURS[known], MARKERS[known]
+        repeat = used.get(colour, 0)
+        used[colour] = repeat + 1
+        if repeat:  # the same method again, on another backbone or with other settings
+            colour, marker = _darker(colour, repeat), OTHER_MARKERS[(repeat - 1) % len(OTHER_MARKERS)]
+        label = LABELS.get(init, init)
+        if len(backbones[init]) > 1:
+            label = f"{label} · {backbone}"
+        found[init, backbone] = Look(colour, marker, label, baseline=init == "random")
+    return found
+
+
+def _known(init: str, unique: list[tuple[str, str, str]]) -> str | None:
+    """The name under which an init has a colour: its own, or its method's."""
+    names = [init, *(method for i, _, method in unique if i == init)]
+    return next((name for name in names if name in COLOURS), None)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _darker(colour: str, steps: int) -> str:
+    hue, light, saturation = colorsys.rgb_to_hls(*to_rgb(colour))
+    return to_hex(colorsys.hls_to_rgb(hue, max(0.12, light * 0.62**steps), saturation))
+
+
+def mode_label(mode: str) -> str:
+    """A mode in words: "linear probe"."""
+    return MODE_LABELS.get(mode, mode)
+
+
+def mode_order(modes: Iterable[str]) -> list[str]:
+    """Known modes first, in the order in which the suite names them."""
+    names = list(MODE_LABELS)
+    return sorted(set(modes), key=lambda mode: (names.index(mode) if mode in names else len(names), mode))
+
+
+def cohort_order(cohorts: Iterable[str]) -> list[str]:
+    """The internal cohort first."""
+    return sorted({str(cohort) for cohort in cohorts}, key=lambda cohort: (cohort != "internal", cohort))
+
+
+def percent(fraction: float) -> str:
+    """A label fraction for people, with a space that does not break: 0.05 is "5 %", 0.125 is "12.5 %"."""
+    return f"{100 * fraction:.3g}\u00a0%"
+
+
+def about(fraction: float) -> str:
+    """An estimated fraction to two digits: 0.0969 is "9.7 %", 0.188 is "19 %"."""
+    value = 100 * fraction
+    return f"{value:.0f}\u00a0%" if value >= 9.95 else f"{value:.2g}\u00a0%"
+
+
+def text_on(colour: Any) -> str:
+    """Black or white, whichever reads better on a background colour (relative luminance, WCAG 2)."""
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return INK if (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) else "white"
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure in inches with constrained layout; no pyplot, so no window and no global state."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def styled() -> Any:
+    """Context in which figures are drawn and saved: `with styled(): ...`."""
+    return matplotlib.rc_context(RC)  # type: ignore[arg-type]
+
+
+def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
+    """Write `folder/name.png` (150 dpi) and `folder/name.svg`; the same figure gives the same bytes."""
+    paths = Path(folder) / f"{name}.png", Path(folder) / f"{name}.svg"
+    with styled():
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once, not again for every format
+        for path in paths:
+            metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
+            with replacing(path) as part:
+                figure.savefig(part, format=path.suffix[1:], dpi=150, metadata=metadata)
+    return paths

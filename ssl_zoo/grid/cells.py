@@ -1,0 +1,151 @@
+"""Results of cells on disk: one atomic JSON per cell, named by its key, with the predictions beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ssl_zoo.errors import UserError
+from ssl_zoo.files import read_json, replacing, write_json, write_text
+from ssl_zoo.grid.plan import Cell
+
+RESULT_COLUMNS = [
+    "experiment",
+    "init",
+    "method",
+    "backbone",
+    "pretrain_seed",
+    "mode",
+    "fraction",
+    "fold",
+    "seed",
+    "cohort",
+    "n_train_patients",
+    "n_train_images",
+    "n_test_images",
+    "accuracy",
+    "balanced_accuracy",
+    "precision_macro",
+    "recall_macro",
+    "f1_macro",
+    "f1_weighted",
+    "auroc_macro",
+    "ece",
+    "seconds",
+    "cell",
+]
+
+
+def describe(cell: Cell) -> dict[str, Any]:
+    """What the cell is, for its JSON file and its rows in the tables."""
+    return {
+        "init": cell.init.name,
+        "method": cell.init.method,
+        "backbone": cell.init.backbone,
+        "pretrain_seed": cell.init.pretrain_seed,
+        "mode": cell.mode,
+        "fraction": cell.fraction,
+        "fold": cell.fold,
+        "seed": cell.seed,
+        "cell": cell.key,
+    }
+
+
+def write_cell(run: Path, cell: Cell, result: Mapping[str, Any], rows: np.ndarray, probabilities: np.ndarray) -> None:
+    """Write a finished cell: the predictions first, then the JSON that says it is done.
+
+    `rows` `[M]` are the tested rows of the plane table, `probabilities` `[M, K]` float32.
+    """
+    with replacing(run / "cells" / f"{cell.key}.npz") as part, open(part, "wb") as handle:
+        np.savez(handle, rows=rows, probabilities=probabilities.astype(np.float32))
+    write_json(run / "cells" / f"{cell.key}.json", {**describe(cell), **result})
+
+
+def write_failure(run: Path, cell: Cell, error: str) -> None:
+    """Record why a cell has no result; the next run tries it again."""
+    write_json(run / "cells" / f"{cell.key}.json", {**describe(cell), "error": error})
+
+
+def read_cell(run: Path, key: str) -> dict[str, Any] | None:
+    """A cell's record, or None when there is none yet."""
+    path = run / "cells" / f"{key}.json"
+    return read_json(path) if path.is_file() else None
+
+
+def finished(run: Path, cells: Iterable[Cell]) -> tuple[set[str], dict[str, str]]:
+    """The keys of the cells that have a result, and the errors of those that failed."""
+    done, failed = set(), {}
+    present = {path.stem for path in (run / "cells").glob("*.json")}
+    for cell in cells:
+        if cell.key in present and (record := read_cell(run, cell.key)) is not None:
+            if "error" in record:
+                failed[cell.key] = record["error"]
+            else:
+                done.add(cell.key)
+    return done, failed
+
+
+def write_tables(run: Path, experiment: str, cells: Iterable[Cell], planes: pd.DataFrame, classes: list[str]) -> bool:
+    """Gather the planned cells that are done into `results.csv` and `predictions.parquet`; whether they changed."""
+    results, predictions = [], []
+    for cell in cells:
+        record = read_cell(run, cell.key)
+        if record is None or "error" in record:
+            continue
+        for cohort, scores in record["cohorts"].items():
+            results.append({"experiment": experiment, **record, "cohort": cohort, **scores})
+        with np.load(run / "cells" / f"{cell.key}.npz") as saved:
+            rows, probabilities = saved["rows"], saved["probabilities"]
+        tested = planes.iloc[rows]
+        predictions.append(
+            pd.DataFrame(
+                {
+                    "cell": cell.key,
+                    "image": tested["image"].to_numpy(),
+                    "patient_id": tested["patient_id"].to_numpy(),
+                    "cohort": tested["cohort"].to_numpy(),
+                    "label": tested["label"].to_numpy(),
+                    "predicted": np.array(classes, dtype=object)[probabilities.argmax(1)],
+                    **{f"p_{name}": probabilities[:, k] for k, name in enumerate(classes)},
+                }
+            )
+        )
+    table = pd.DataFrame(results, columns=RESULT_COLUMNS)
+    table["pretrain_seed"] = table["pretrain_seed"].astype("Int64")
+    text = table.to_csv(index=False)
+    path = run / "results.csv"
+    if path.is_file() and (run / "predictions.parquet").is_file() and path.read_text(encoding="utf-8") == text:
+        return False
+    with replacing(run / "predictions.parquet") as part:
+        (pd.concat(predictions, ignore_index=True) if predictions else pd.DataFrame()).to_parquet(part)
+    write_text(path, text)
+    return True
+
+
+def load_results(run: Path | str) -> pd.DataFrame:
+    """One row per cell and cohort of a run folder, as in `results.csv`."""
+    path = Path(run) / "results.csv"
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; has the experiment been run?")
+    return pd.read_csv(path, dtype={"method": str, "cell": str, "pretrain_seed": "Int64"}, keep_default_na=True).fillna(
+        {"method": ""}
+    )
+
+
+def load_predictions(run: Path | str) -> pd.DataFrame:
+    """One row per test image and cell of a run folder, as in `predictions.parquet`."""
+    path = Path(run) / "predictions.parquet"
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; has the experiment been run?")
+    return pd.read_parquet(path)
+
+
+def as_scores(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Scores as JSON can hold them: NaN becomes None."""
+    return {
+        key: None if isinstance(value, float) and not np.isfinite(value) else value for key, value in values.items()
+    }

@@ -1,0 +1,65 @@
+"""From an experiment's keys to the settings of each room, refusing names that no room knows."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ssl_zoo.config import Experiment
+from ssl_zoo.encoders.backbones import build_backbone
+from ssl_zoo.errors import unknown
+from ssl_zoo.methods import METHODS
+from ssl_zoo.pretraining.trainer import PretrainSettings, build_method, view_settings
+from ssl_zoo.scans.samplers import SAMPLERS, SamplerSettings
+
+
+def check_names(experiment: Experiment) -> None:
+    """Refuse names that no registry knows, and methods, backbones and settings that do not fit together."""
+    if experiment.frames.sampler not in SAMPLERS:
+        raise unknown("sampler", experiment.frames.sampler, SAMPLERS)
+    sampler_settings(experiment)
+    view_settings(experiment.pretrain.views)
+    for method in experiment.pretrain.methods:
+        if method not in METHODS:
+            raise unknown("method", method, METHODS)
+        build_method(pretrain_settings(experiment, method, seed=0))
+    for backbone in backbones(experiment):
+        build_backbone(backbone, channels=experiment.frames.channels, size=experiment.frames.size)
+
+
+def backbones(experiment: Experiment) -> list[str]:
+    """The backbones in use, each of which has its own baseline: that of the methods, else the default one."""
+    used = {backbone_of(experiment, method): None for method in experiment.pretrain.methods}
+    return list(used) or [experiment.pretrain.backbone]
+
+
+def backbone_of(experiment: Experiment, method: str) -> str:
+    """The backbone that a method trains in this experiment."""
+    return experiment.pretrain.vit if METHODS[method].needs == "vit" else experiment.pretrain.backbone
+
+
+def pretrain_settings(experiment: Experiment, method: str, seed: int) -> PretrainSettings:
+    """The part of the experiment that decides one pre-training run."""
+    pretrain, frames, compute = experiment.pretrain, experiment.frames, experiment.compute
+    return PretrainSettings(
+        method=method,
+        backbone=backbone_of(experiment, method),
+        size=frames.size,
+        channels=frames.channels,
+        frames_seen=pretrain.budget.frames_seen,
+        batch_size=pretrain.batch_size,
+        pairing=pretrain.pairing,
+        window_s=pretrain.window_s,
+        seed=seed,
+        params=pretrain.params.get(method, {}),
+        recipe=pretrain.recipes.get(method, {}),
+        views=pretrain.views,
+        precision=compute.precision,
+        threads=compute.threads,
+    )
+
+
+def sampler_settings(experiment: Experiment) -> SamplerSettings:
+    """The part of the experiment that decides which frames go into the store."""
+    names = {field.name for field in dataclasses.fields(SamplerSettings)}
+    frames = dataclasses.asdict(experiment.frames)
+    return SamplerSettings(**{key: value for key, value in frames.items() if key in names})

@@ -1,0 +1,222 @@
+"""The plane table: which images there are, what they show, and of whom.
+
+`planes.csv` has one row per labelled image: `image` (path, relative to the table), `label`, `patient_id`; optional
+`frame` (0-based index in presentation order, when `image` is a video), `split` (train, val or test), `cohort`
+("internal" where empty; any other is only ever tested on) and `site`. Errors count rows from 1,
+the header not included, as those of the scan table do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ssl_zoo.errors import UserError, unknown
+from ssl_zoo.files import fingerprint, inside
+from ssl_zoo.planes.images import load_images
+from ssl_zoo.scans.table import VIDEO_SUFFIXES
+
+__all__ = ["Planes", "build_planes", "load_images", "read_planes"]
+
+REQUIRED = ("image", "label", "patient_id")
+OPTIONAL = ("frame", "split", "cohort", "site")
+SPLITS = ("train", "val", "test")
+INTERNAL = "internal"
+
+
+@dataclass(frozen=True)
+class Planes:
+    """Labelled images. `table` has index 0..N-1 and the columns
+
+    image (as in the source), path (absolute), label, patient_id (all str), frame (Int64, NA for still images),
+    split ("" where none is given), cohort, site, where (opens an error's sentence); further columns of the
+    source come after these.
+    """
+
+    table: pd.DataFrame
+    classes: tuple[str, ...]
+    fingerprint: str  # changes with any label, patient, split or pixel
+    by_image: bool = False  # patients are unknown: every image stands for itself
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int64 `[N]`: position of each row's label in `classes`."""
+        codes = {name: code for code, name in enumerate(self.classes)}
+        return self.table["label"].map(codes).to_numpy(dtype=np.int64)
+
+    @property
+    def patients(self) -> np.ndarray:
+        """str objects `[N]`."""
+        return self.table["patient_id"].to_numpy(dtype=object)
+
+    @property
+    def internal(self) -> np.ndarray:
+        """bool `[N]`: rows that may be trained on."""
+        return (self.table["cohort"] == INTERNAL).to_numpy(dtype=bool)
+
+
+def read_planes(csv: Path | str, classes: Sequence[str] | None = None) -> Planes:
+    """Read and check a plane table; `classes` fixes the class list and its order (default: the labels, sorted).
+
+    Raises UserError, naming file and row, for a missing column, an empty or unknown label, a patient without
+    a name, a file that is not there, a video without frame number, or an impossible split.
+    """
+    csv = Path(csv)
+    raw = _read_csv(csv)
+    missing = [name for name in REQUIRED if name not in raw.columns]
+    if missing:
+        raise UserError(f"{csv.name}: no column '{missing[0]}' (the table has: {', '.join(map(str, raw.columns))})")
+    if raw.empty:
+        raise UserError(f"{csv.name}: the table has no rows")
+    where = [f"{csv.name}, row {row + 1}" for row in range(len(raw))]
+    paths = [
+        inside(csv.parent, name, f"{place}, column 'image'") for name, place in zip(raw["image"], where, strict=True)
+    ]
+    return build_planes(raw.assign(path=[str(path) for path in paths], where=where), csv.name, classes)
+
+
+def build_planes(
+    raw: pd.DataFrame, name: str, classes: Sequence[str] | None = None, *, by_image: bool = False
+) -> Planes:
+    """Planes from a table of strings with the columns of a plane table plus `path` and `where`; `name` opens errors.
+
+    Every source ends here, so that all are checked alike.
+    """
+    raw = raw.reset_index(drop=True)
+    where = list(raw["where"])
+    for column in REQUIRED:
+        for place, value in zip(where, raw[column], strict=True):
+            if not value:
+                raise UserError(f"{place}: the column '{column}' is empty")
+    table = pd.DataFrame({"image": raw["image"], "path": [os.path.abspath(path) for path in raw["path"]]})
+    table["label"] = raw["label"]
+    table["patient_id"] = raw["patient_id"]
+    table["frame"] = pd.array(_frames(raw, where), dtype="Int64")
+    table["cohort"] = _column(raw, "cohort").where(lambda values: values != "", INTERNAL)
+    table["split"] = _splits(raw, table["cohort"], where)
+    table["site"] = _column(raw, "site")
+    table["where"] = where
+    table = table[["image", "path", "label", "patient_id", "frame", "split", "cohort", "site", "where"]]
+    table = pd.concat([table, raw.drop(columns=[name for name in raw if name in table.columns])], axis=1)
+    known = _classes(table, name, classes)
+    decides = table[["image", "label", "patient_id", "frame", "split", "cohort", "site"]].astype(object)
+    contents = [known, by_image, decides.where(decides.notna(), None).to_numpy().tolist(), _file_marks(table)]
+    return Planes(table, known, fingerprint(contents), by_image)
+
+
+def _read_csv(csv: Path) -> pd.DataFrame:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
+            raw = pd.read_csv(
+                csv, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False, index_col=False
+            )
+    except FileNotFoundError:
+        raise UserError(f"{csv}: no such file") from None
+    except IsADirectoryError:
+        raise UserError(f"{csv}: is a folder, not a table") from None
+    except pd.errors.EmptyDataError:
+        raise UserError(f"{csv.name}: the table is empty") from None
+    except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError) as error:
+        raise UserError(f"{csv.name}: not a CSV table in UTF-8 ({error})") from None
+    raw.columns = [str(name).strip() for name in raw.columns]
+    if raw.columns.has_duplicates:
+        raise UserError(f"{csv.name}: the column '{raw.columns[raw.columns.duplicated()][0]}' is there twice")
+    raw = raw.apply(lambda column: column.fillna("").str.strip())
+    # Blank lines carry nothing, but later rows keep the numbers that a spreadsheet shows: only a blank tail is cut.
+    filled = np.flatnonzero((raw != "").any(axis=1).to_numpy())
+    return raw.iloc[: filled[-1] + 1] if len(filled) else raw.iloc[:0]
+
+
+def _column(raw: pd.DataFrame, name: str) -> pd.Series:
+    return raw[name] if name in raw.columns else pd.Series([""] * len(raw), index=raw.index, dtype=str)
+
+
+def _frames(raw: pd.DataFrame, where: list[str]) -> list[Any]:
+    frames: list[Any] = []
+    for image, value, place in zip(raw["image"], _column(raw, "frame"), where, strict=True):
+        video = Path(image).suffix.lower() in VIDEO_SUFFIXES
+        if not value and video:
+            raise UserError(f"{place}: '{image}' is a video, so the column 'frame' must say which image of it")
+        if not value:
+            frames.append(pd.NA)
+            continue
+        try:
+            number = float(value)
+        except ValueError:
+            number = -1.0
+        if number < 0 or not number.is_integer():
+            raise UserError(f"{place}: frame '{value}' is not a whole number from 0 on")
+        if not video:
+            raise UserError(f"{place}: frame {value} is given, but '{image}' is not a video")
+        frames.append(int(number))
+    return frames
+
+
+def _splits(raw: pd.DataFrame, cohorts: pd.Series, where: list[str]) -> list[str]:
+    splits = [value.lower() for value in _column(raw, "split")]
+    for value, place in zip(splits, where, strict=True):
+        if value and value not in SPLITS:
+            raise UserError(f"{place}: {unknown('split', value, SPLITS)}")
+    rows = [row for row, cohort in enumerate(cohorts) if cohort == INTERNAL]
+    empty = [row for row in rows if not splits[row]]
+    if empty and len(empty) < len(rows):
+        raise UserError(f"{where[empty[0]]}: the column 'split' is empty, though other rows have one")
+    return splits
+
+
+def _classes(table: pd.DataFrame, name: str, classes: Sequence[str] | None) -> tuple[str, ...]:
+    found = sorted(set(table["label"]))
+    known = tuple(found if classes is None else [str(label) for label in classes])
+    if len(set(known)) < len(known):
+        raise UserError(f"{name}: the class list names a class twice: {', '.join(known)}")
+    for label, place in zip(table["label"], table["where"], strict=True):
+        if label not in known:
+            same = [other for other in known if other.casefold() == label.casefold()]
+            hint = f"unknown label '{label}'; did you mean '{same[0]}'?" if same else unknown("label", label, known)
+            raise UserError(f"{place}: {hint}")
+    for label in known:
+        if label not in found:
+            raise UserError(f"{name}: no image has the label '{label}' of the class list")
+    if len(known) < 2:
+        raise UserError(f"{name}: all images have the label '{found[0]}', and one class is nothing to tell apart")
+    return known
+
+
+def _file_marks(table: pd.DataFrame) -> list[list[Any]]:
+    """Size and quick hash of every file, in the order of the rows; a file that is not there is a UserError."""
+    files = table.drop_duplicates("path")
+
+    def mark(path: str, place: str, image: str) -> list[Any]:
+        try:
+            return _quick_hash(path)
+        except FileNotFoundError:
+            raise UserError(f"{place}: no such file '{image}'") from None
+        except OSError as error:
+            raise UserError(f"{place}: '{image}' cannot be read ({error.strerror})") from None
+
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(mark, files["path"], files["where"], files["image"]))
+
+
+def _quick_hash(path: str, block: int = 1 << 14) -> list[Any]:
+    """Size of a file, and a hash of its beginning, middle and end: enough to see that an image was changed."""
+    size = os.path.getsize(path)
+    digest = hashlib.blake2b(digest_size=8)
+    with open(path, "rb") as handle:
+        for start in sorted({0, max(0, size // 2 - block // 2), max(0, size - block)}):
+            handle.seek(start)
+            digest.update(handle.read(block))
+    return [size, digest.hexdigest()]
