@@ -47,7 +47,7 @@ class FramesConfig:
     per_scan: int = 32  # uniform: frames per scan
     clip_length: int = 2  # uniform: frames per clip, so that temporal pairs have neighbours
     clip_step_s: float | None = None  # uniform: seconds between the frames of a clip (null: the next frame)
-    every_n: int | None = None  # stride: every n-th frame ...
+    every: int | None = None  # stride: every n-th frame ...
     every_s: float | None = None  # ... or every t seconds
     size: int = 64
     channels: int = 1

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ssl_zoo.analysis.statistics import BASELINE, Estimates, bootstrap_p, holm, interval, labels_saved, pick
-from ssl_zoo.analysis.style import about, cohort_order, looks, mode_label, mode_order, percent
+from ssl_zoo.analysis.style import about, cohort_order, looks, mode_label, mode_order, number, percent
 
 QUESTION = "Which self-supervised pre-training is worth using here, and how many labels does it save?"
 FEW_LABELS = 0.05  # the fraction the answer speaks of, where the grid has it; fixed beforehand, not chosen by result
@@ -98,12 +98,6 @@ def words(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
 
 
-def number(value: float, *, sign: bool = False) -> str:
-    """Two decimals with a real minus; never "−0.00"."""
-    text = f"{value:+.2f}" if sign else f"{value:.2f}"
-    return text.replace("-0.00", "0.00").replace("+0.00", "0.00").replace("-", "−")
-
-
 def span(low: float, high: float, *, sign: bool = False, before: str = "95\u00a0% interval ") -> str:
     """ " (95 % interval 0.66 to 0.76)", or nothing where there is no interval."""
     if not (np.isfinite(low) and np.isfinite(high)):
@@ -115,7 +109,8 @@ def compare(estimates: Estimates, first: int, second: int) -> tuple[float, float
     """Row numbers of two points -> difference of macro-F1, its interval, its p-value; paired by patient."""
     scores = estimates.table["f1_macro"]
     samples = estimates.samples[first] - estimates.samples[second]
-    return float(scores.iloc[first] - scores.iloc[second]), *interval(samples), bootstrap_p(samples)
+    patients = int(estimates.table["n_test_patients"].iloc[first])
+    return float(scores.iloc[first] - scores.iloc[second]), *interval(samples), bootstrap_p(samples, patients)
 
 
 def _contest(estimates: Estimates, mode: str, fraction: float, cohort: str) -> _Contest:
@@ -197,16 +192,14 @@ def _saved(saved: pd.DataFrame, names: Names, mode: str, cohort: str) -> list[st
         return [f"Labels saved: none shown; no init reaches {goal}."]
     first = reached.iloc[0]
     score = number(first["target"])
-    if first["fraction"] <= first["smallest"] * (1 + 1e-9):
-        earliest = reached.loc[reached["fraction"] <= reached["smallest"] * (1 + 1e-9)]
-        verb = "reaches" if len(earliest) == 1 else "each reach"
-        text = f"Labels saved: {names.list(earliest)} {verb} {goal} with {percent(first['smallest'])} already"
-        text += f" (macro-F1 {score})" if len(earliest) == 1 else ""
+    upper = about(first["high"]) if np.isfinite(first["high"]) else "not reached"
+    sure = f"; 95\u00a0% interval {about(first['low'])} to {upper}" if np.isfinite(first["low"]) else ""
+    earliest = reached.loc[reached["fraction"] <= reached["smallest"] * (1 + 1e-9)]
+    if len(earliest) > 1:
+        text = f"Labels saved: {names.list(earliest)} each reach {goal} with {percent(first['smallest'])} already"
     else:
-        upper = about(first["high"]) if np.isfinite(first["high"]) else "not reached"
-        sure = f"; 95\u00a0% interval {about(first['low'])} to {upper}" if np.isfinite(first["low"]) else ""
-        text = f"Labels saved: {names.of(first)} reaches {goal} (macro-F1 {score})"
-        text += f" with about {about(first['fraction'])}{sure}"
+        how = f"{percent(first['smallest'])} already" if len(earliest) else f"about {about(first['fraction'])}"
+        text = f"Labels saved: {names.of(first)} reaches {goal} (macro-F1 {score}) with {how}{sure}"
     missed = rows.loc[rows["fraction"].isna()]
     if len(missed):
         text += f"; {names.list(missed)} {'does' if len(missed) == 1 else 'do'} not reach it"
@@ -245,15 +238,15 @@ def _verdict(contest: _Contest, names: Names, mode: str, fraction: float) -> str
     if not compared:
         return f"{setting}, {names.of(best)} scores highest; no untrained baseline of its backbone has run."
     top = contest.rows.loc[[best.name, *contest.tied]]
-    if best.name not in useful.index:
-        gain = f"{names.list(useful)} {'is' if len(useful) == 1 else 'are'} better than untrained"
-        return f"{setting}, {gain}; {names.of(best)} scores highest, but not significantly above its own backbone."
     gain = number(best["difference"], sign=True)
+    if len(top) == len(contest.rows) > 1 or len(top) > 4:
+        verb = "is" if len(useful) == 1 else "are"
+        better = f"{names.list(useful)} {verb} better than untrained"
+        return f"{setting}, {better}, but no single winner can be named."
+    if best.name not in useful.index:
+        better = f"{names.list(useful)} {'is' if len(useful) == 1 else 'are'} better than untrained"
+        return f"{setting}, {better}; {names.of(best)} scores highest, but not significantly above its own backbone."
     if len(top) == 1:
         worth = "the one to use" if len(contest.rows) > 1 else "worth using"
         return f"{setting}, {names.of(best)} is {worth}: {gain} macro-F1 over untrained."
-    if len(top) > 4:
-        return (
-            f"{setting}, pre-training helps ({gain} macro-F1 for {names.of(best)}), but no single winner can be named."
-        )
     return f"{setting}, {names.list(top)} lead, tied; {names.of(best)} gains {gain} macro-F1 over untrained."

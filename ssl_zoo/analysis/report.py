@@ -86,7 +86,7 @@ def draw_figures(run: Run, estimates: Estimates) -> dict[str, Picture]:
                 caption,
             )
     for cohort in cohorts:
-        caption = "Bold gains are significant: paired by patient, Holm-corrected over the inits of a column, p\u00a0<\u00a00.05."
+        caption = "Bold gains are significant: paired by patient, Holm-corrected in a column, p\u00a0<\u00a00.05."
         add(f"heat_map_{cohort}", figures.heat_map(table, cohort), f"Scores and gains, {cohort} test cohort", caption)
     if run.predictions is not None and class_names(run.predictions):
         for mode in mode_order(table["mode"]):
@@ -205,6 +205,11 @@ def _limits(run: Run, estimates: Estimates) -> list[str]:
     limits = []
     if run.synthetic:
         limits.append("The images are synthetic. Which method wins on a phantom need not win on real scans.")
+    if run.by_image:
+        limits.append(
+            "The planes carry no patients: each image counts as a patient of its own. Images of one patient may stand"
+            " on both sides of a split, and the intervals are then too narrow."
+        )
     if run.predictions is not None:
         least = min(rows["patient_id"].nunique() for _, rows in run.predictions.groupby("cohort"))
         limits.append(

@@ -52,6 +52,7 @@ class Run:
     failures: list[dict[str, Any]] = field(default_factory=list)
     store: dict[str, Any] | None = None
     planes: tuple[np.ndarray, np.ndarray] | None = None  # images uint8 [N, H, W(, 3)], labels [N]
+    by_image: bool = False  # whether there are no patients, so that each image counts as one
 
     @property
     def synthetic(self) -> bool:
@@ -67,6 +68,7 @@ def read_run(path: Path) -> Run:
         raise UserError(f"{path}: no such run folder")
     text, config = _read_config(path / "experiment.yaml")
     store = path / "frames" / "store.json"
+    about = read_json(path / "planes" / "planes.json") if (path / "planes" / "planes.json").is_file() else {}
     return Run(
         path=path,
         name=str(config.get("name") or path.name),
@@ -77,7 +79,8 @@ def read_run(path: Path) -> Run:
         encoders=[_read_encoder(folder) for folder in _encoder_folders(path / "encoders")],
         failures=_read_failures(path / "cells"),
         store=read_json(store) if store.is_file() else None,
-        planes=_read_planes(path / "planes_sheet.npz"),
+        by_image=bool(about.get("by_image", False)),
+        planes=_read_planes(path / "planes"),
     )
 
 
@@ -172,11 +175,15 @@ def _read_failures(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _read_planes(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
-    if not path.is_file():
+def _read_planes(folder: Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """The labelled planes as the run saw them: images as a memory map, and their labels."""
+    if not ((folder / "images.npy").is_file() and (folder / "table.parquet").is_file()):
         return None
     try:
-        with np.load(path, allow_pickle=False) as sheet:
-            return sheet["images"], sheet["labels"].astype(str)
+        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        labels = pd.read_parquet(folder / "table.parquet")["label"].to_numpy().astype(str)
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: not a plane sheet with the arrays 'images' and 'labels' ({error})") from None
+        raise UserError(f"{folder}: not a readable folder of planes ({error})") from None
+    if len(images) != len(labels):
+        raise UserError(f"{folder}: images.npy holds {len(images)} planes and table.parquet {len(labels)}")
+    return images, labels

@@ -30,9 +30,9 @@ Floats = NDArray[np.float64]
 class Estimates:
     """Macro-F1 per (init, backbone, mode, fraction, cohort) with intervals, and the resamples behind them.
 
-    `table`: POINT columns, `method`, `n_cells`, `n_train_patients`, `f1_macro`, `low`, `high`, and against the
-    baseline of the same backbone `difference`, `difference_low`, `difference_high`, `p_value`, `p_holm`
-    (NaN for the baseline itself, and wherever predictions or the baseline are missing).
+    `table`: POINT columns, `method`, `n_cells`, `n_train_patients`, `n_test_patients`, `f1_macro`, `low`, `high`,
+    and against the baseline of the same backbone `difference`, `difference_low`, `difference_high`, `p_value`,
+    `p_holm` (NaN for the baseline itself, and wherever predictions or the baseline are missing).
     `samples` [rows of table, R]: the resampled macro-F1; `differences` [rows, R]: the resampled differences.
     """
 
@@ -116,12 +116,13 @@ def estimate(
     samples: list[Floats] = []
     differences: list[Floats] = []
     for cohort, in_cohort in results.groupby("cohort", sort=False):
-        tested = None
+        tested, weights, patients = None, None, []
         if predictions is not None:
             tested = pick(predictions, cohort=cohort)
             cell_rows = tested.groupby("cell", sort=False).indices
             patients = sorted(tested["patient_id"].astype(str).unique())
-            weights = patient_weights(len(patients), replicates, seed, str(cohort)) if patients else None
+            if patients:
+                weights = patient_weights(len(patients), replicates, seed, str(cohort))
         for _, group in in_cohort.groupby(["mode", "fraction"], sort=True):
             scores = np.full((len(group), 1 + replicates), np.nan)
             scores[:, 0] = group["f1_macro"]
@@ -132,7 +133,7 @@ def estimate(
                     counts = count_cells(images, cells, patients, class_names(predictions))  # type: ignore[arg-type]
                     where = np.flatnonzero(group["cell"].isin(cells))
                     scores[where] = _resample(counts, weights)
-            found = _points(group.reset_index(drop=True), scores, baseline)
+            found = _points(group.reset_index(drop=True), scores, baseline, len(patients))
             _holm_column([row for row, _, _ in found])
             for row, sample, difference in found:
                 rows.append(row)
@@ -161,7 +162,9 @@ def _mean(scores: Floats) -> Floats:
     return np.where(scored.any(0), total / np.maximum(scored.sum(0), 1), np.nan)
 
 
-def _points(group: pd.DataFrame, scores: Floats, baseline: str) -> list[tuple[dict[str, object], Floats, Floats]]:
+def _points(
+    group: pd.DataFrame, scores: Floats, baseline: str, n_patients: int
+) -> list[tuple[dict[str, object], Floats, Floats]]:
     """One (row, samples, differences) per init and backbone of one (mode, fraction, cohort)."""
     found = []
     units = group[["fold", "seed"]].apply(tuple, axis=1)
@@ -182,6 +185,7 @@ def _points(group: pd.DataFrame, scores: Floats, baseline: str) -> list[tuple[di
             **{name: first[name] for name in POINT},
             "method": first.get("method", ""),
             "n_cells": len(rows),
+            "n_test_patients": n_patients,
             "n_train_patients": float(group["n_train_patients"].iloc[rows].mean()),
             "f1_macro": float(mean[0]),
             "low": low,
@@ -189,7 +193,7 @@ def _points(group: pd.DataFrame, scores: Floats, baseline: str) -> list[tuple[di
             "difference": float(gap[0]),
             "difference_low": gap_low,
             "difference_high": gap_high,
-            "p_value": bootstrap_p(gap[1:]),
+            "p_value": bootstrap_p(gap[1:], n_patients),
         }
         found.append((row, mean[1:], gap[1:]))
     return found
@@ -210,13 +214,17 @@ def interval(samples: Floats, level: float = LEVEL) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def bootstrap_p(differences: Floats) -> float:
-    """Two-sided bootstrap p-value of a difference: twice the rarer sign's share, never below 2 / (R + 1)."""
+def bootstrap_p(differences: Floats, n_patients: int) -> float:
+    """Two-sided bootstrap p-value of a difference: twice the rarer sign's share of the resamples.
+
+    Never below 2 / (R + 1), nor below 2 / 2^n_patients, the least that an exact sign-flip test could give: with
+    five patients nothing is significant, however clear it looks.
+    """
     differences = differences[~np.isnan(differences)]
     if not len(differences):
         return float("nan")
     rarer = min((differences <= 0).sum(), (differences >= 0).sum())
-    return float(min(1.0, 2 * (rarer + 1) / (len(differences) + 1)))
+    return float(min(1.0, max(2 * (rarer + 1) / (len(differences) + 1), 2.0 ** (1 - n_patients))))
 
 
 def holm(p_values: ArrayLike) -> Floats:
@@ -265,7 +273,7 @@ def labels_saved(estimates: Estimates, *, baseline: str = BASELINE) -> pd.DataFr
         full = int(base.index[base["fraction"].to_numpy().argmax()])
         goal, goal_fraction = float(table["f1_macro"].iloc[full]), float(table["fraction"].iloc[full])
         curve = group.loc[group["fraction"] <= goal_fraction].sort_values("fraction")
-        if curve.empty:
+        if curve.empty or curve["fraction"].iloc[0] >= goal_fraction:  # no smaller fraction to save labels with
             continue
         fractions, index = curve["fraction"].to_numpy(), curve.index.to_numpy()
         point = float(crossing(fractions, curve["f1_macro"].to_numpy()[None], goal)[0])
@@ -283,7 +291,9 @@ def labels_saved(estimates: Estimates, *, baseline: str = BASELINE) -> pd.DataFr
             | {"smallest": float(fractions[0]), "low": float(low), "high": float(high), "reached": share}
         )
     columns = [*START, "method", "mode", "cohort", "target", "target_fraction", "fraction", "smallest", "low", "high"]
-    return pd.DataFrame(rows, columns=[*columns, "reached"]).astype({"fraction": object})
+    found = pd.DataFrame(rows, columns=[*columns, "reached"])
+    found["fraction"] = pd.Series([row["fraction"] for row in rows], dtype=object)  # keeps None
+    return found
 
 
 def pick(table: pd.DataFrame, **where: object) -> pd.DataFrame:

@@ -27,7 +27,7 @@ COLOURS: dict[str, str] = {
     "dino": "#E69F00",
     "vicreg": "#332288",
     "autoencoder": "#882255",
-    "inpainting": "#8C8C1A",
+    "inpainting": "#999933",
     "imagenet": "#000000",
     "random": "#7A7A7A",
 }
@@ -71,7 +71,7 @@ MODE_LINES: dict[str, Any] = {
 }
 BASELINE_LINE = (0, (2, 2))  # random baselines are grey and dashed in every mode
 # For inits without a place of their own, such as published foundation models; in order of appearance.
-OTHER_COLOURS = ["#44AA99", "#AA4499", "#661100", "#117733", "#6699CC", "#A5673F", "#5D3A9B", "#B8860B"]
+OTHER_COLOURS = ["#4444FF", "#663300", "#B0128A", "#5F9EA0", "#990033", "#0B6623", "#A5673F", "#8A6FB0"]
 OTHER_MARKERS = ["h", "p", "d", "8", "H", "1", "2", "3"]
 INK, MUTED, RULE = "#1F2933", "#616E7C", "#D5DAE0"
 
@@ -103,6 +103,8 @@ RC: dict[str, Any] = {
     "lines.linewidth": 1.6,
     "lines.markersize": 5,
     "figure.dpi": 100,
+    "figure.constrained_layout.w_pad": 0.08,
+    "figure.constrained_layout.h_pad": 0.07,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
     "svg.hashsalt": "ssl_zoo",
@@ -194,6 +196,12 @@ def about(fraction: float) -> str:
     """An estimated fraction to two digits: 0.0969 is "9.7 %", 0.188 is "19 %"."""
     value = 100 * fraction
     return f"{value:.0f}\u00a0%" if value >= 9.95 else f"{value:.2g}\u00a0%"
+
+
+def number(value: float, *, sign: bool = False) -> str:
+    """Two decimals with a real minus; never "−0.00"."""
+    text = f"{value:+.2f}" if sign else f"{value:.2f}"
+    return text.replace("-0.00", "0.00").replace("+0.00", "0.00").replace("-", "−")
 
 
 def text_on(colour: Any) -> str:

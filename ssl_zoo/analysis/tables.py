@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ssl_zoo.analysis.answer import number
 from ssl_zoo.analysis.figures.budgets import COLUMNS as BUDGET
 from ssl_zoo.analysis.figures.budgets import budget_names
 from ssl_zoo.analysis.figures.curves import looks_of, start_order
 from ssl_zoo.analysis.statistics import class_codes, class_names, pick
-from ssl_zoo.analysis.style import Look, about, mode_label, mode_order, percent
+from ssl_zoo.analysis.style import Look, about, mode_label, mode_order, number, percent
 
 Record = dict[Any, Any]
 
@@ -195,9 +194,7 @@ def budget_sentence(table: pd.DataFrame) -> str:
     if len(frames) < len(table):
         return "Some encoders recorded no budget in frames seen, so equal budgets are not shown."
     if frames.min() == frames.max():
-        same = f"All {len(frames)} encoders saw the same number of frames, {frames.iloc[0]:,.0f}.".replace(
-            ",", "\u202f"
-        )
+        same = f"All {len(frames)} encoders saw the same number of frames, {_value(frames.iloc[0], 0, group=True)}."
         return f"{same} Methods differ in views per frame, in work per view and in memory, so time is not equal."
     ratio = frames.max() / frames.min()
     if ratio < 1.02:

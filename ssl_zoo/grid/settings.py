@@ -16,7 +16,7 @@ def check_names(experiment: Experiment) -> None:
     """Refuse names that no registry knows, and methods, backbones and settings that do not fit together."""
     if experiment.frames.sampler not in SAMPLERS:
         raise unknown("sampler", experiment.frames.sampler, SAMPLERS)
-    sampler_settings(experiment)
+    sampler_settings(experiment).check()
     view_settings(experiment.pretrain.views)
     for method in experiment.pretrain.methods:
         if method not in METHODS:

@@ -21,6 +21,8 @@ from ssl_zoo.planes.table import Planes, load_images
 from ssl_zoo.scans.frames import FrameStore, build_store
 from ssl_zoo.scans.table import Scans, read_scans
 
+CHUNK = 512  # planes decoded at a time
+
 
 @dataclass(frozen=True)
 class Study:
@@ -55,6 +57,7 @@ def prepare(experiment: Experiment, *, progress: bool = True) -> Study:
         phantom = phantom_folder(experiment)
         write_phantom(experiment.phantom, phantom, workers=experiment.compute.workers, progress=progress)
     scans, planes, splits = _checked_tables(experiment, phantom)
+    _write_planes(experiment, planes, splits)
     if scans is not None:
         build_store(
             scans,
@@ -65,7 +68,6 @@ def prepare(experiment: Experiment, *, progress: bool = True) -> Study:
             workers=experiment.compute.workers,
             progress=progress,
         )
-    _write_planes(experiment, planes, splits)
     return open_study(run)
 
 
@@ -177,10 +179,14 @@ def _write_planes(experiment: Experiment, planes: Planes, splits: list[Split]) -
     }
     if (folder / "planes.json").is_file() and read_json(folder / "planes.json") == meta:
         return
-    images = load_images(planes, frames.size, frames.channels)
+    shape = (len(planes), frames.size, frames.size, *([] if frames.channels == 1 else [3]))
     with replacing(folder) as part:
         part.mkdir()
-        np.save(part / "images.npy", images)
+        images = np.lib.format.open_memmap(part / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
+        for first in range(0, len(planes), CHUNK):  # so that memory is bounded, however many planes there are
+            rows = np.arange(first, min(first + CHUNK, len(planes)))
+            images[rows] = load_images(planes, frames.size, frames.channels, rows=rows)
+        images.flush()
         planes.table.assign(path=planes.table["path"].astype(str)).to_parquet(part / "table.parquet")
         write_json(part / "splits.json", {"hash": fingerprint(sides), "splits": sides})
         write_json(part / "planes.json", meta)

@@ -65,9 +65,7 @@ class Method(nn.Module):
 
     views: ClassVar[str]  # the view recipe it eats, a key of training.views.VIEWS
     recipe: ClassVar[Recipe]
-    scope: ClassVar[
-        Literal["sample", "batch"]
-    ]  # "batch": the loss couples samples, so no gradient accumulation
+    scope: ClassVar[Literal["sample", "batch"]]  # "batch": the loss couples samples, so no gradient accumulation
     role: ClassVar[Literal["student", "teacher"]] = "student"  # which copy `encoder()` exports
     needs: ClassVar[Literal["any", "vit", "cnn"]] = "any"
     paper: ClassVar[str]  # arXiv number
@@ -77,9 +75,7 @@ class Method(nn.Module):
         is_vit = isinstance(backbone, VisionTransformer)
         if (self.needs == "vit" and not is_vit) or (self.needs == "cnn" and is_vit):
             wanted = "a timm vision transformer" if self.needs == "vit" else "a convolutional network"
-            raise UserError(
-                f"method {type(self).__name__} needs {wanted} as backbone, not {type(backbone).__name__}"
-            )
+            raise UserError(f"method {type(self).__name__} needs {wanted} as backbone, not {type(backbone).__name__}")
         self.backbone = backbone
         self.width = int(cast(int, backbone.num_features))  # D, the length of a feature vector
 

@@ -74,18 +74,14 @@ class DINO(Method):
         if isinstance(backbone, VisionTransformer):
             accept_any_size(backbone)
 
-        heads = (self.width, hidden_dim, bottleneck_dim, n_prototypes)
-        self.head = build_head(*heads)
+        sizes = (self.width, hidden_dim, bottleneck_dim, n_prototypes)
+        self.head = build_head(*sizes)
         # A head with weight norm cannot be deep-copied once it has run: a second one takes over the weights.
-        self.teacher_head = build_head(*heads).requires_grad_(False)
+        self.teacher_head = build_head(*sizes).requires_grad_(False)
         self.teacher_head.load_state_dict(self.head.state_dict())
         self.teacher = frozen_copy(backbone)
-        self.criterion = DINOLoss(
-            n_prototypes, student_temp=student_temperature, center_momentum=center_momentum
-        )
-        self.register_buffer(
-            "progress", torch.zeros(())
-        )  # a buffer, so that a resumed run has the same temperature
+        self.criterion = DINOLoss(n_prototypes, student_temp=student_temperature, center_momentum=center_momentum)
+        self.register_buffer("progress", torch.zeros(()))  # a buffer, so that a resumed run has the same temperature
 
     def forward(self, views: list[Tensor]) -> Output:
         batch = len(views[0])
@@ -93,9 +89,7 @@ class DINO(Method):
         features = self.backbone(large)  # [2B, D]
         student = self.head(features)  # [2B, K]
         if small:
-            student = torch.cat(
-                [student, self.head(self.backbone(self.fitted(torch.cat(small))))]
-            )  # [views * B, K]
+            student = torch.cat([student, self.head(self.backbone(self.fitted(torch.cat(small))))])  # [views * B, K]
         with torch.no_grad():
             teacher = self.teacher_head(self.teacher(large))  # [2B, K]
 
@@ -113,9 +107,7 @@ class DINO(Method):
     def teacher_temperature_at(self, progress: float) -> float:
         """Linear from the warm-up temperature to the final one, then constant."""
         share = min(progress / self.temperature_warmup, 1.0) if self.temperature_warmup > 0 else 1.0
-        return self.warmup_teacher_temperature + share * (
-            self.teacher_temperature - self.warmup_teacher_temperature
-        )
+        return self.warmup_teacher_temperature + share * (self.teacher_temperature - self.warmup_teacher_temperature)
 
     def fitted(self, images: Tensor) -> Tensor:
         """Images that a ViT can cut into whole patches: scaled to the nearest multiple where they are not."""
@@ -142,11 +134,11 @@ class DINO(Method):
         return self.teacher
 
 
-def build_head(*sizes: int) -> DINOProjectionHead:
+def build_head(width: int, hidden_dim: int, bottleneck_dim: int, n_prototypes: int) -> DINOProjectionHead:
     """lightly's head, whose last layer has rows of length one, without the warning about torch's older weight norm."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        return DINOProjectionHead(*sizes)
+        return DINOProjectionHead(width, hidden_dim, bottleneck_dim, n_prototypes)
 
 
 def accept_any_size(backbone: VisionTransformer) -> None:

@@ -79,9 +79,7 @@ class MAE(Method):
 
     def forward(self, views: list[Tensor]) -> Output:
         images = views[0]  # [B, C, H, W]
-        visible, hidden = random_mask(
-            len(images), self.patches, self.mask_ratio, images.device
-        )  # [B, V], [B, M]
+        visible, hidden = random_mask(len(images), self.patches, self.mask_ratio, images.device)  # [B, V], [B, M]
 
         tokens = self.encode(images, visible)  # [B, P + V, D], P prefix tokens
         predictions = self.decode(tokens, visible, hidden)  # [B, M, patch * patch * C]

@@ -37,9 +37,7 @@ class MoCo(Method):
     """
 
     views: ClassVar[str] = "two_view"
-    recipe: ClassVar[Recipe] = Recipe(
-        optimizer="sgd", base_lr=0.03, weight_decay=1e-4, momentum=0.9, warmup=0.0
-    )
+    recipe: ClassVar[Recipe] = Recipe(optimizer="sgd", base_lr=0.03, weight_decay=1e-4, momentum=0.9, warmup=0.0)
     scope: ClassVar = "sample"
     paper: ClassVar[str] = "2003.04297"
 

@@ -49,9 +49,7 @@ class SimCLR(Method):
 
     def forward(self, views: list[Tensor]) -> Output:
         batch = len(views[0])
-        features = self.backbone(
-            torch.cat(views)
-        )  # [2B, D]: both views share one pass and its BatchNorm statistics
+        features = self.backbone(torch.cat(views))  # [2B, D]: both views share one pass and its BatchNorm statistics
         embeddings = self.projector(features)  # [2B, E]
         first, second = embeddings.split(batch)  # each [B, E]
 

@@ -61,9 +61,7 @@ class VICReg(Method):
         terms = in_float32(vicreg_terms, gather(embeddings), gather(others))  # [3]
         invariance, variance, covariance = terms
         loss = (
-            self.invariance_weight * invariance
-            + self.variance_weight * variance
-            + self.covariance_weight * covariance
+            self.invariance_weight * invariance + self.variance_weight * variance + self.covariance_weight * covariance
         )
         names = ["invariance", "variance", "covariance"]
         parts: dict[str, Tensor] = dict(zip(names, terms.detach(), strict=True))

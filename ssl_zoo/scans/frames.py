@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import shutil
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,9 @@ import numpy as np
 import pandas as pd
 
 from ssl_zoo import files
-from ssl_zoo.errors import UserError
+from ssl_zoo.errors import UserError, unknown
 from ssl_zoo.scans.ingest import Ingested, Plan, ingest, make_plans, processes
+from ssl_zoo.scans.reader import DECODERS
 from ssl_zoo.scans.samplers import SamplerSettings
 from ssl_zoo.scans.table import Scans
 
@@ -67,7 +69,7 @@ class FrameStore:
 
     @property
     def fingerprint(self) -> str:
-        """Changes when scans, sampler, size or channels do."""
+        """Changes when scans, sampler, size, channels or decoder do."""
         return self.meta["fingerprint"]
 
     @property
@@ -99,14 +101,18 @@ def build_store(
     size: int,
     channels: int = 1,
     workers: int | None = None,
+    decoder: str = "pyav",
     progress: bool = True,
 ) -> FrameStore:
     """Decode the frames that `sampler` chooses, fit each into `size` x `size` pixels, and open the resulting store.
 
     Aspect ratio is kept; what is left over is black. Scans are read in parallel by `workers` processes (None: one per
     available core), each holding one frame at a time. A scan that cannot be decoded is skipped and listed with its
-    reason (`store.skipped`). A store that was already built from the same scans and settings is opened as it is; any
-    other one at this place is replaced, and until then stays whole.
+    reason (`store.skipped`). `decoder` "decord" leaves to decord the files that it reads rightly, and the others to
+    PyAV; `decoded_by` in store.json counts the scans of each.
+
+    A store that was already built from the same scans and settings is opened as it is; any other one at this place is
+    replaced, and until then stays whole.
 
     Raises UserError for impossible settings, a disk too small for the frames, a folder that is there and is no
     store, or where no scan can be decoded.
@@ -117,12 +123,15 @@ def build_store(
         raise UserError(f"frames.channels is {channels}; it must be 1 (grey) or 3 (colour)")
     if size < 8:
         raise UserError(f"frames.size is {size}; it must be at least 8 pixels")
+    if decoder not in DECODERS:
+        raise unknown("frames.decoder", decoder, DECODERS)
     source = source_fingerprint(scans)
     wanted = {
         "version": VERSION,
         "sampler": dataclasses.asdict(sampler),
         "size": size,
         "channels": channels,
+        "decoder": decoder,
         "source": source,
     }
     fingerprint = files.fingerprint(wanted)
@@ -134,14 +143,14 @@ def build_store(
 
     shape = (size, size) if channels == 1 else (size, size, 3)
     with processes(workers, len(scans)) as mapper:
-        plans, skipped = make_plans(scans, sampler, mapper, progress=progress)
+        plans, skipped = make_plans(scans, sampler, mapper, decoder=decoder, progress=progress)
         _check_any(plans, skipped, scans)
         out.parent.mkdir(parents=True, exist_ok=True)
         check_disk(out.parent, HEADER + sum(len(plan.indices) for plan in plans) * math.prod(shape))
         with files.replacing(out) as part:
             part.mkdir()
             results = ingest(plans, part, mapper, sampler=sampler, size=size, channels=channels, progress=progress)
-            kept, histogram = _collect(results, part / FRAMES, shape, skipped)
+            kept, histogram, decoders = _collect(results, part / FRAMES, shape, skipped)
             _check_any(kept, skipped, scans)
             _index(kept).to_parquet(part / INDEX, index=False)
             mean, std = _moments(histogram)
@@ -150,6 +159,7 @@ def build_store(
                 **wanted,
                 "n_frames": sum(len(plan.indices) for plan in kept),
                 "n_scans": len(kept),
+                "decoded_by": dict(sorted(decoders.items())),
                 "patients": sorted({plan.patient_id for plan in kept}),
                 "mean": mean,
                 "std": std,
@@ -162,13 +172,15 @@ def build_store(
 
 def _collect(
     results: Iterable[tuple[Plan, Ingested]], target: Path, shape: tuple[int, ...], skipped: list[dict[str, str]]
-) -> tuple[list[Plan], np.ndarray]:
-    """Append the scans' pixels to one .npy file; what was kept, and how many pixels have each level (int64 `[256]`).
+) -> tuple[list[Plan], np.ndarray, Counter[str]]:
+    """Append the scans' pixels to one .npy file.
 
+    Returns what was kept, how many pixels have each level (int64 `[256]`), and how many scans each decoder read.
     Scans that turned out to be unreadable are added to `skipped`.
     """
     kept: list[Plan] = []
     histogram = np.zeros(256, np.int64)
+    decoders: Counter[str] = Counter()
     with open(target, "wb") as handle:
         handle.write(bytes(HEADER))
         for plan, result in results:
@@ -177,10 +189,11 @@ def _collect(
                 continue
             result.move_into(handle)
             histogram += result.histogram
+            decoders[result.decoder] += 1
             kept.append(dataclasses.replace(plan, indices=result.indices, times=result.times))
         handle.seek(0)
         handle.write(_npy_header((sum(len(plan.indices) for plan in kept), *shape)))
-    return kept, histogram
+    return kept, histogram, decoders
 
 
 def source_fingerprint(scans: Scans) -> str:

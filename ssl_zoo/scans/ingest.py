@@ -29,7 +29,10 @@ Mapper = Callable[[Callable[[Any], Any], list[Any]], Iterator[Any]]  # as the bu
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Which frames to take from one scan: ascending `indices` int64 `[n]`, at `times` float64 `[n]` in seconds."""
+    """Which frames to take from one scan: ascending `indices` int64 `[n]`, at `times` float64 `[n]` in seconds.
+
+    The `reader` of a readable scan goes along, so that its packets are listed only once (16 bytes for each frame).
+    """
 
     scan: str
     path: Path
@@ -37,6 +40,7 @@ class Plan:
     patient_id: str
     indices: np.ndarray
     times: np.ndarray
+    reader: ScanReader | None = None
     reason: str = ""  # why the scan cannot be read
 
 
@@ -48,6 +52,7 @@ class Ingested:
     indices: np.ndarray
     times: np.ndarray
     histogram: np.ndarray  # int64 [256], pixels by level
+    decoder: str = ""  # the one that gave the frames
     reason: str = ""
 
     def move_into(self, target: IO[bytes]) -> None:
@@ -58,7 +63,7 @@ class Ingested:
 
 
 def make_plans(
-    scans: Scans, sampler: SamplerSettings, mapper: Mapper = map, *, progress: bool = True
+    scans: Scans, sampler: SamplerSettings, mapper: Mapper = map, *, decoder: str = "pyav", progress: bool = True
 ) -> tuple[list[Plan], list[dict[str, str]]]:
     """The frames to take from each readable scan, and the unreadable scans with their reasons."""
     table, nothing = scans.table, np.empty(0, np.int64)
@@ -66,7 +71,7 @@ def make_plans(
     rows = [Plan(*row, indices=nothing, times=nothing) for row in zip(*columns, strict=True)]
     plans, skipped = [], []
     with tqdm(total=len(rows), desc="scans", unit="scan", disable=None if progress else True) as bar:
-        for plan in mapper(partial(_plan, sampler=sampler), rows):
+        for plan in mapper(partial(_plan, sampler=sampler, decoder=decoder), rows):
             bar.update()
             if plan.reason:
                 skipped.append({"scan": plan.scan, "reason": plan.reason})
@@ -129,12 +134,13 @@ def fit_box(width: int, height: int, size: int) -> tuple[int, int]:
     return max(1, round(size * width / longest)), max(1, round(size * height / longest))
 
 
-def _plan(plan: Plan, sampler: SamplerSettings) -> Plan:
+def _plan(plan: Plan, sampler: SamplerSettings, decoder: str) -> Plan:
     try:
-        indices, times = _choose(open_scan(plan.path), plan.scan_id, sampler)
+        reader = open_scan(plan.path, decoder=decoder)
+        indices, times = _choose(reader, plan.scan_id, sampler)
     except UnreadableScan as error:
         return dataclasses.replace(plan, reason=str(error))
-    return dataclasses.replace(plan, indices=indices, times=times)
+    return dataclasses.replace(plan, indices=indices, times=times, reader=reader)
 
 
 def _choose(reader: ScanReader, scan_id: str, sampler: SamplerSettings) -> tuple[np.ndarray, np.ndarray]:
@@ -145,9 +151,9 @@ def _choose(reader: ScanReader, scan_id: str, sampler: SamplerSettings) -> tuple
 
 def _ingest(task: tuple[Plan, Path], size: int, channels: int, sampler: SamplerSettings) -> Ingested:
     plan, path = task
-    indices, times = plan.indices, plan.times
+    indices, times, reader = plan.indices, plan.times, plan.reader
+    assert reader is not None, f"{plan.scan} has no reader"  # unreadable scans never come here
     try:
-        reader = open_scan(plan.path)
         try:
             histogram = _decode_into(path, reader, indices, size, channels)
         except MiscountedScan:
@@ -157,7 +163,7 @@ def _ingest(task: tuple[Plan, Path], size: int, channels: int, sampler: SamplerS
     except UnreadableScan as error:
         path.unlink(missing_ok=True)
         return Ingested(path, indices, times, np.zeros(256, np.int64), reason=str(error))
-    return Ingested(path, indices, times, histogram)
+    return Ingested(path, indices, times, histogram, reader.decoder)
 
 
 def _decode_into(path: Path, reader: ScanReader, indices: np.ndarray, size: int, channels: int) -> np.ndarray:

@@ -1,29 +1,32 @@
 """Reads frames of a scan by index: presentation order, times in seconds, the same frame however it was reached.
 
-PyAV decodes. Before a frame is decoded, the packets of the file are listed (about 1.5 ms for 100 frames), which
-gives the true number of presented frames and their times whatever the header claims; every decoded frame is then
-matched to that list by its time stamp.
+PyAV decodes, unless decord is asked for and suits the file. Before a frame is decoded, the packets of the file are
+listed (about 1.5 ms for 100 frames), which gives the true number of presented frames and their times whatever the
+header claims; every frame that PyAV decodes is then matched to that list by its time stamp.
 
-Why not decord (0.6.0, measured): turning whole H.264 scans into small grey frames it is no faster, and its frame
-behind an index depends on how it was reached: wrong on edit-listed mp4 (it counts hidden packets and repeats the
-last frame), open-GOP and fragmented mp4, MPEG-4 avi, MPEG-1/2, transport streams and intra refresh. For several of
-them its count and time stamps are right, so nothing cheap tells them apart. It cannot open gif and AV1 at all.
+decord (0.6.0, measured) is no faster at turning whole H.264 scans into small grey frames, and its frame behind an
+index is wrong in many other files (`decord_frames` has the list); so it is a choice, never the default.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import av.error
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from ssl_zoo.errors import unknown
+from ssl_zoo.scans import decord_frames
+
+DECODERS = ("pyav", "decord")
 # Codecs whose every packet is one presented frame. In others (VP8 hides frames) they are counted by decoding.
 ONE_FRAME_PER_PACKET = {"h264", "hevc", "mpeg4", "mpeg1video", "mpeg2video", "mjpeg", "vp9", "av1", "libdav1d"}
 ONE_FRAME_PER_PACKET |= {"prores", "ffv1"}
@@ -38,7 +41,7 @@ class UnreadableScan(Exception):
 
 
 class MiscountedScan(UnreadableScan):
-    """The decoder gave other frames than the packets announced: open it again with `exact=True`."""
+    """The decoder gave other frames than announced, or decord gave up: open it again with `exact=True`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +49,7 @@ class ScanReader:
     """One scan, ready to be read. Holds no open file and no frames.
 
     `times` float64 `[N]`: seconds since the first frame, in presentation order. `width`, `height`: pixels as shown
-    (after rotation, with square pixels).
+    (after rotation, with square pixels). `decoder`: the one that decodes this file, whichever was asked for.
     """
 
     path: Path
@@ -56,6 +59,7 @@ class ScanReader:
     rotation: int = 0  # quarter turns, counter-clockwise
     _stamps: np.ndarray | None = field(default=None, repr=False)  # [N] ascending; None: frames are counted instead
     _seek_points: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64), repr=False)  # frame indices
+    decoder: str = "pyav"
 
     def __len__(self) -> int:
         return len(self.times)
@@ -90,6 +94,13 @@ class ScanReader:
             raise ValueError("frames are streamed by ascending index; use `read` for any order")
         width, height = box or (self.width, self.height)
         scaler = _Scaler(width, height, channels, self.rotation)
+        if self.decoder == "decord":
+            try:
+                for index, frame in decord_frames.decode(self.path, wanted):
+                    yield index, scaler(frame)
+            except decord_frames.DecordFailure as error:
+                raise MiscountedScan(f"decord gave up ({error})") from error
+            return
         with _opened(self.path) as (container, stream):
             for index, frame in self._decode(container, stream, wanted):
                 yield index, scaler(frame)
@@ -121,14 +132,20 @@ class ScanReader:
             yield index, frame
 
 
-def open_scan(path: Path, *, exact: bool = False) -> ScanReader:
+def open_scan(path: Path, *, exact: bool = False, decoder: str = "pyav") -> ScanReader:
     """Open a video and establish its frames and their times.
 
     `exact` counts by decoding every frame once instead of by listing packets; that also happens where packets
     cannot be trusted (no or repeated time stamps, a start without key frame, codecs with hidden packets).
 
-    Raises UnreadableScan, with the reason, for a file that is no video, is cut off, or holds no frame.
+    `decoder` "decord" is a wish: PyAV reads the file all the same where decord is not installed or might give other
+    frames, and always with `exact`.
+
+    Raises UnreadableScan, with the reason, for a file that is no video, is cut off, or holds no frame; UserError for
+    an unknown decoder.
     """
+    if decoder not in DECODERS:
+        raise unknown("decoder", decoder, DECODERS)
     path = Path(path)
     with _opened(path) as (container, stream):
         listed = None if exact else _list_packets(container, stream)
@@ -140,8 +157,8 @@ def open_scan(path: Path, *, exact: bool = False) -> ScanReader:
         width, height, rotation = _shown_size(first, stream)
         clock = float(stream.time_base or 0)
         seek_points = np.empty(0, np.int64)
-        if listed is not None and first.pts == listed[0][0]:
-            stamps, seek_points = listed
+        if listed is not None and first.pts == listed.stamps[0]:
+            stamps, seek_points = listed.stamps, listed.seek_points
         else:
             given = [first.pts, *(frame.pts for frame in decoded)]
             stamps = np.array([-1 if pts is None else pts for pts in given], np.int64)
@@ -149,8 +166,13 @@ def open_scan(path: Path, *, exact: bool = False) -> ScanReader:
                 clock = 1 / float(stream.average_rate or stream.guessed_rate or FALLBACK_RATE)
                 stamps = np.arange(len(given))
             listed = None
-    times = (stamps - stamps[0]) * clock
-    return ScanReader(path, times, width, height, rotation, stamps if listed is not None else None, seek_points)
+        times = (stamps - stamps[0]) * clock
+        reader = ScanReader(path, times, width, height, rotation, None if listed is None else stamps, seek_points)
+        if decoder == "decord" and listed is not None and listed.suits_decord:
+            scaler = _Scaler(width, height, 3, 0)
+            if not rotation and decord_frames.agrees(path, times, scaler(first), scaler):
+                reader = dataclasses.replace(reader, decoder="decord")
+    return reader
 
 
 @contextlib.contextmanager
@@ -171,11 +193,19 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _list_packets(container: Any, stream: Any) -> tuple[np.ndarray, np.ndarray] | None:
-    """Time stamps of the presented frames (ascending) and the indices that a seek can reach; None: cannot be told."""
+class _Listing(NamedTuple):
+    """What the packets of a file tell: `stamps` int64 `[N]` of the presented frames, ascending."""
+
+    stamps: np.ndarray
+    seek_points: np.ndarray  # indices of the frames that a seek can reach
+    suits_decord: bool
+
+
+def _list_packets(container: Any, stream: Any) -> _Listing | None:
+    """The presented frames, by the list of packets; None: cannot be told."""
     context = stream.codec_context
     seekable = container.format.name in SEEKABLE
-    stamps, keys, starts_whole = [], set(), None
+    stamps, keys, starts_whole, restarts = [], set(), None, True
     for packet in container.demux(stream):
         if not packet.size:
             continue
@@ -186,14 +216,18 @@ def _list_packets(container: Any, stream: Any) -> tuple[np.ndarray, np.ndarray] 
         if packet.is_discard:  # before an edit list's start: decoded, never shown
             continue
         stamps.append(packet.pts)
-        if seekable and packet.is_keyframe and _restarts(context, packet):
-            keys.add(packet.pts)
+        if seekable and packet.is_keyframe:
+            if _restarts(context, packet):
+                keys.add(packet.pts)
+            else:
+                restarts = False
     if not stamps or None in stamps or not starts_whole or context.name not in ONE_FRAME_PER_PACKET:
         return None
     ordered = np.array(sorted(stamps), np.int64)
     if (np.diff(ordered) <= 0).any():
         return None
-    return ordered, np.searchsorted(ordered, np.array(sorted(keys), np.int64))
+    seek_points = np.searchsorted(ordered, np.array(sorted(keys), np.int64))
+    return _Listing(ordered, seek_points, decord_frames.suits(container, stream, ordered, restarts))
 
 
 def _restarts(context: Any, packet: Any) -> bool:

@@ -115,9 +115,7 @@ def intensity(
     return _put(view, chosen, part)
 
 
-def blur(
-    view: Tensor, generator: torch.Generator, *, probability: float, sigma: tuple[float, float]
-) -> Tensor:
+def blur(view: Tensor, generator: torch.Generator, *, probability: float, sigma: tuple[float, float]) -> Tensor:
     """Gaussian blur of `[B, C, h, w]`, separable, with a sigma per sample; edges are repeated.
 
     `sigma` is a range in pixels of images of 224, and scales with the image."""
@@ -135,9 +133,7 @@ def blur(
     return _put(view, chosen, part)
 
 
-def noise(
-    view: Tensor, generator: torch.Generator, *, probability: float, speckle: float, grain: float
-) -> Tensor:
+def noise(view: Tensor, generator: torch.Generator, *, probability: float, speckle: float, grain: float) -> Tensor:
     """Speckle-like noise that grows with the pixel, and grain that does not, the same in all channels; in
     0..1.
     """

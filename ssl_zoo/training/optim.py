@@ -82,10 +82,7 @@ def parameter_groups(model: nn.Module) -> list[dict]:
     tokens = [name for name, _ in model.named_parameters() if name.rsplit(".", 1)[-1] in NEVER_DECAYED]
     # timm puts everything into one group when the decay is zero, so it is asked with one that is not.
     found = param_groups_weight_decay(model, weight_decay=1.0, no_weight_decay_list=tokens)
-    return [
-        {"name": "weights" if group["weight_decay"] else "biases", "params": group["params"]}
-        for group in found
-    ]
+    return [{"name": "weights" if group["weight_decay"] else "biases", "params": group["params"]} for group in found]
 
 
 def set_schedule(optimizer: Optimizer, recipe: OptimRecipe, step: int, total_steps: int) -> None:

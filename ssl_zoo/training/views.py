@@ -31,10 +31,7 @@ class ViewRecipe:
     contrast: float = 0.4  # factor about the frame's mean, uniform in 1 plus or minus this
     gamma: float = 0.2  # exponent log-uniform between 1 / (1 + this) and 1 + this
     blur: float = 0.5  # probability
-    blur_sigma: tuple[float, float] = (
-        0.1,
-        2.0,
-    )  # pixels of a view of 224, uniform; scaled to the view's size
+    blur_sigma: tuple[float, float] = (0.1, 2.0)  # pixels of 224, uniform; scaled to the view's size
     noise: float = 0.0  # probability of speckle and grain together
     speckle: float = 0.1  # deviation of the multiplicative noise, relative to the pixel
     grain: float = 0.02  # deviation of the additive noise, in 0..1 intensity
@@ -170,9 +167,7 @@ def augment(
         flip=r.flip,
         rotation=r.rotation,
     )
-    view = operations.intensity(
-        view, generator, probability=r.jitter, gain=r.gain, contrast=r.contrast, gamma=r.gamma
-    )
+    view = operations.intensity(view, generator, probability=r.jitter, gain=r.gain, contrast=r.contrast, gamma=r.gamma)
     view = operations.blur(view, generator, probability=r.blur, sigma=r.blur_sigma)
     view = operations.noise(view, generator, probability=r.noise, speckle=r.speckle, grain=r.grain)
     view = operations.solarise(view, generator, probability=r.solarise)
@@ -190,9 +185,7 @@ def _changed(recipe: ViewRecipe, settings: ViewSettings) -> ViewRecipe:
     """The recipe with an experiment's changes."""
     fields = {field.name for field in dataclasses.fields(ViewRecipe)}
     changes = {
-        name: value
-        for name, value in dataclasses.asdict(settings).items()
-        if name in fields and value is not None
+        name: value for name, value in dataclasses.asdict(settings).items() if name in fields and value is not None
     }
     for name in ("jitter", "blur", "noise", "solarise"):
         if getattr(recipe, name) == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ transfer: {{inits: [random], modes: [linear, finetune], fractions: [0.01, 0.05, 
 """
 
 
-def fake_cells(
+def make_cells(
     *,
     skill: dict[str, float] | None = None,
     modes: tuple[str, ...] = ("linear", "finetune"),
@@ -43,7 +44,10 @@ def fake_cells(
     patients: int = 30,
     repeats: int = 2,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`results` and `predictions` of made-up inits with known skill; `patients` per cohort x class x `repeats` images."""
+    """`results` and `predictions` of made-up inits with known skill.
+
+    The test set: `patients` per cohort x classes x `repeats` images.
+    """
     skill = SKILL if skill is None else skill
     generator = np.random.default_rng(1)
     k = len(classes)
@@ -116,7 +120,7 @@ def fan(size: int, generator: np.random.Generator, blobs: int = 4) -> np.ndarray
     return (np.clip(image, 0, 1) * sector * 255).astype(np.uint8)
 
 
-def fake_run(
+def make_run(
     folder: Path,
     *,
     name: str = "fake",
@@ -125,11 +129,11 @@ def fake_run(
     failures: int = 1,
     **cells: object,
 ) -> Path:
-    """A run folder as the grid leaves it. Further arguments go to `fake_cells`."""
+    """A run folder as the grid leaves it. Further arguments go to `make_cells`."""
     run = Path(folder) / name
     (run / "cells").mkdir(parents=True)
     (run / "experiment.yaml").write_text(YAML.format(name=name, source=source))
-    results, predictions = fake_cells(**cells)  # type: ignore[arg-type]
+    results, predictions = make_cells(**cells)  # type: ignore[arg-type]
     results.to_csv(run / "results.csv", index=False)
     predictions.to_parquet(run / "predictions.parquet")
     for index in range(failures):
@@ -149,7 +153,7 @@ def fake_run(
     if not pretraining:
         return run
     for place, init in enumerate(init for init in results["init"].unique() if init != "random"):
-        encoder = run / "encoders" / init
+        encoder = run / "encoders" / f"{init}-s0"
         encoder.mkdir(parents=True)
         backbone = VIT if init == "mae" else CNN
         card = {"backbone": backbone, "size": 64, "channels": 1, "mean": [0.2], "std": [0.2], "method": init, "seed": 0}
@@ -208,11 +212,26 @@ def fake_run(
     summary |= {"skipped": [{"scan": "broken.mp4", "reason": "not a video"}]}
     (store / "store.json").write_text(json.dumps(summary))
     labels = np.repeat(np.array(list(predictions["label"].unique()), dtype=str), 10)
-    np.savez(run / "planes_sheet.npz", images=np.stack([fan(64, generator) for _ in labels]), labels=labels)
+    (run / "planes").mkdir()
+    np.save(run / "planes" / "images.npy", np.stack([fan(64, generator) for _ in labels]))
+    pd.DataFrame({"label": labels}).to_parquet(run / "planes" / "table.parquet")
+    (run / "planes" / "planes.json").write_text(json.dumps({"classes": CLASSES, "by_image": False}))
     return run
 
 
 @pytest.fixture(scope="session")
 def whole() -> tuple[pd.DataFrame, pd.DataFrame]:
     """Results and predictions of a full study with one seed fewer, to be quick."""
-    return fake_cells(seeds=(0, 1), fractions=(0.05, 0.25, 1.0))
+    return make_cells(seeds=(0, 1), fractions=(0.05, 0.25, 1.0))
+
+
+@pytest.fixture(scope="session")
+def fake_cells() -> Callable[..., tuple[pd.DataFrame, pd.DataFrame]]:
+    """`make_cells`, for tests that choose its arguments."""
+    return make_cells
+
+
+@pytest.fixture(scope="session")
+def fake_run() -> Callable[..., Path]:
+    """`make_run`, for tests that choose its arguments."""
+    return make_run

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import timm
 import torch
+from timm.models.resnet import BasicBlock, ResNet
 from torch import Tensor, nn
 
 from ssl_zoo.methods import METHODS, Method
@@ -39,7 +40,7 @@ def build(name: str, kind: str, channels: int = 1, seed: int = 0, **params) -> M
             num_heads=2,
         )
     else:
-        backbone = timm.create_model("resnet10t", num_classes=0, in_chans=channels)
+        backbone = ResNet(BasicBlock, layers=(1, 1, 1, 1), channels=(8, 16, 32, 64), num_classes=0, in_chans=channels)
     return METHODS[name](backbone, **{**SMALL.get(name, {}), **params})
 
 

@@ -36,6 +36,7 @@ def _video(
     path: Path,
     n_frames: int = 30,
     *,
+    first: int = 0,
     codec: str = "libx264",
     pixels: str = "yuv420p",
     rate: int = 25,
@@ -57,7 +58,9 @@ def _video(
         if times_ms is not None:
             stream.codec_context.time_base = TICK
         for number in range(n_frames):
-            frame = av.VideoFrame.from_ndarray(picture(number, width, height), format="gray").reformat(format=pixels)
+            frame = av.VideoFrame.from_ndarray(picture(first + number, width, height), format="gray").reformat(
+                format=pixels
+            )
             if times_ms is not None:
                 frame.pts, frame.time_base = int(times_ms[number]), TICK
             container.mux(stream.encode(frame))
@@ -78,3 +81,39 @@ def make_video() -> Callable[..., Path]:
 def number() -> Callable[[np.ndarray], int]:
     """Reads the number out of a decoded picture."""
     return _number
+
+
+@pytest.fixture
+def hide_start() -> Callable[[Path, int], Path]:
+    """Copies an mp4 of 25 frames/s to `cut.mp4` beside it, with an edit list that hides its first frames."""
+
+    def copy_without(source: Path, n_hidden: int) -> Path:
+        cut = source.with_name("cut.mp4")
+        with av.open(str(source)) as given, av.open(str(cut), "w") as result:
+            video = given.streams.video[0]
+            copy = result.add_stream_from_template(video)
+            for packet in given.demux(video):
+                if packet.pts is not None and packet.dts is not None:
+                    packet.pts -= n_hidden * 512  # 512 ticks a frame: the hidden ones come before time zero
+                    packet.dts -= n_hidden * 512
+                    packet.stream = copy
+                    result.mux(packet)
+        return cut
+
+    return copy_without
+
+
+@pytest.fixture
+def turn() -> Callable[[Path], Path]:
+    """Marks an mp4 or mov as to be shown a quarter turn clockwise, as phones do."""
+
+    def mark(path: Path) -> Path:
+        content = path.read_bytes()
+        upright = b"".join(value.to_bytes(4, "big") for value in (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30))
+        minus_one = (1 << 32) - (1 << 16)
+        turned = b"".join(value.to_bytes(4, "big") for value in (0, 1 << 16, 0, minus_one, 0, 0, 0, 0, 1 << 30))
+        track = content.index(upright, content.index(b"tkhd"))
+        path.write_bytes(content[:track] + turned + content[track + len(turned) :])
+        return path
+
+    return mark

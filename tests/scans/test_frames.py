@@ -30,8 +30,11 @@ def cohort(tmp_path, make_video) -> Scans:
     return read_scans(folder, r"^(p\d)")
 
 
-def build(scans: Scans, out: Path, sampler: SamplerSettings = EIGHT, *, size=32, channels=1, workers=1) -> FrameStore:
-    return build_store(scans, out, sampler=sampler, size=size, channels=channels, workers=workers, progress=False)
+def build(
+    scans: Scans, out: Path, sampler: SamplerSettings = EIGHT, *, size=32, channels=1, workers=1, **more
+) -> FrameStore:
+    settings = {"size": size, "channels": channels, "workers": workers, **more}
+    return build_store(scans, out, sampler=sampler, progress=False, **settings)
 
 
 def test_a_store_holds_the_sampled_frames_with_scan_patient_and_time(tmp_path, cohort):
@@ -167,8 +170,8 @@ def test_a_scan_whose_packets_lie_is_counted_by_decoding(tmp_path, cohort, monke
             raise MiscountedScan("no frame could be decoded at 0.5 s")
             yield
 
-    def lying(path, *, exact=False):
-        scan = honest(path, exact=exact)
+    def lying(path, *, exact=False, decoder="pyav"):
+        scan = honest(path, exact=exact, decoder=decoder)
         if exact:
             return scan
         return Liar(scan.path, np.append(scan.times, scan.times[-1] + 1), scan.width, scan.height)
@@ -194,6 +197,8 @@ def test_impossible_settings_are_named(tmp_path, cohort):
         build(cohort, tmp_path / "store", channels=2)
     with pytest.raises(UserError, match="size is 4"):
         build(cohort, tmp_path / "store", size=4)
+    with pytest.raises(UserError, match=r"decoder.*'decort'.*decord"):
+        build(cohort, tmp_path / "store", decoder="decort")
 
 
 def test_runs_give_every_frame_a_neighbour_within_a_short_window(tmp_path, make_video):

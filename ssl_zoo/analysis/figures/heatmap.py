@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ssl_zoo.analysis.figures.curves import looks_of, start_order
 from ssl_zoo.analysis.statistics import pick
-from ssl_zoo.analysis.style import mode_label, mode_order, new_figure, percent, styled, text_on
+from ssl_zoo.analysis.style import mode_label, mode_order, new_figure, number, percent, styled, text_on
 
 SIGNIFICANT = 0.05
 
@@ -27,16 +27,16 @@ def heat_map(table: pd.DataFrame, cohort: str) -> Figure:
     fractions = sorted(table["fraction"].unique())
     gap = float(np.nanmax(np.abs(table["difference"]))) if table["difference"].notna().any() else 0.1
     with styled():
-        width = 0.62 * len(fractions)
+        width = max(0.62 * len(fractions), 2.1)
         figure = new_figure(2 * width + 3.4, (0.3 * len(order) + 0.85) * len(modes) + 0.3)
         axes = figure.subplots(len(modes), 2, squeeze=False, gridspec_kw={"hspace": 0.06})
         for mode, (left, right) in zip(modes, axes, strict=True):
             own = pick(table, mode=mode)
             value, difference, p_holm = (_grid(own, order, fractions, c) for c in ("f1_macro", "difference", "p_holm"))
-            _heat(left, value, "viridis", 0.0, 1.0, "{:.2f}", np.zeros_like(value, bool))
-            _heat(right, difference, "PuOr_r", -gap, gap, "{:+.2f}", p_holm < SIGNIFICANT)
+            _heat(left, value, "viridis", 0.0, 1.0, False, np.zeros_like(value, bool))
+            _heat(right, difference, "PuOr_r", -gap, gap, True, p_holm < SIGNIFICANT)
             left.set_title(f"{mode_label(mode)}: macro-F1")
-            right.set_title("gain over own untrained backbone")
+            right.set_title("gain over untrained")
             for axis in (left, right):
                 axis.set_xticks(range(len(fractions)), [percent(f) for f in fractions])
             left.set_yticks(range(len(order)), names)
@@ -51,7 +51,7 @@ def _grid(table: pd.DataFrame, order: list[tuple[str, str]], fractions: list[flo
     return wide.reindex(index=pd.MultiIndex.from_tuples(order), columns=fractions).to_numpy(float)
 
 
-def _heat(axis: Axes, values: np.ndarray, name: str, low: float, high: float, form: str, bold: np.ndarray) -> None:
+def _heat(axis: Axes, values: np.ndarray, name: str, low: float, high: float, sign: bool, bold: np.ndarray) -> None:
     colours = matplotlib.colormaps[name].with_extremes(bad="#F4F5F7")
     axis.imshow(np.ma.masked_invalid(values), cmap=colours, vmin=low, vmax=high, aspect="auto", interpolation="none")
     axis.grid(False)
@@ -65,7 +65,7 @@ def _heat(axis: Axes, values: np.ndarray, name: str, low: float, high: float, fo
     axis.tick_params(which="minor", length=0)
     for (row, column), value in np.ndenumerate(values):
         if np.isfinite(value):
-            text = form.format(value).replace("-", "−")
+            text = number(float(value), sign=sign)
             ink = text_on(colours((value - low) / (high - low or 1)))
             weight = "bold" if bold[row, column] else "normal"
             axis.text(column, row, text, ha="center", va="center", fontsize=8, color=ink, fontweight=weight)

@@ -49,7 +49,8 @@ def plane_sheet(
 def _sheet(rows: list[tuple[str, list[tuple[np.ndarray, str]]]], columns: int, *, caption: float) -> Figure:
     """Rows of (name, images with a caption each) on one pair of axes, in which an image has side 1.
 
-    Grey images keep the full range 0..255, so that brightness is comparable. `caption`: height of the line below an image.
+    Grey images keep the full range 0..255, so that brightness is comparable.
+    `caption`: height of the line below an image.
     """
     step, gap = 1.05 + caption, 0.05
     with styled():

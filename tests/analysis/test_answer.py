@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+
+from ssl_zoo.analysis.answer import make_answer, words
+from ssl_zoo.analysis.statistics import estimate
+from ssl_zoo.analysis.style import number
+
+Ask = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture
+def ask(fake_cells: Callable[..., tuple[pd.DataFrame, pd.DataFrame]]) -> Ask:
+    """Skills in, (verdict, all other sentences) out."""
+
+    def answer(skill: dict[str, float], **more: object) -> tuple[str, str]:
+        settings = {"modes": ("linear",), "fractions": (0.05, 1.0), "seeds": (0, 1), "cohorts": ("internal",)} | more
+        found = make_answer(estimate(*fake_cells(skill=skill, **settings), replicates=400))
+        text = " ".join(sentence for finding in found.findings for sentence in finding.sentences)
+        return found.verdict.replace("\u00a0", " "), text.replace("\u00a0", " ")
+
+    return answer
+
+
+def test_a_clear_winner_is_named_as_the_one_to_use(ask: Ask) -> None:
+    verdict, text = ask({"random": 0.0, "barlow_twins": 1.6, "byol": 0.4})
+    assert "Barlow Twins is the one to use" in verdict
+    assert "With 5 % of the labels" in verdict
+    assert "significantly above every other" in text
+    assert "every one of them is significantly better" in text
+
+
+def test_a_tie_is_called_a_tie_and_no_winner_is_named(ask: Ask) -> None:
+    verdict, text = ask({"random": 0.0, "simclr": 0.9, "vicreg": 0.9, "byol": 0.1})
+    assert "the one to use" not in verdict
+    assert "tied" in verdict
+    assert "SimCLR" in verdict
+    assert "VICReg" in verdict
+    assert "not significant" in text
+
+
+def test_when_all_inits_are_tied_no_winner_is_named(ask: Ask) -> None:
+    verdict, text = ask({"random": 0.0, "simclr": 0.9, "vicreg": 0.9})
+    assert "are better than untrained, but no single winner can be named" in verdict
+    assert "no winner can be named" in text
+
+
+def test_four_test_patients_show_nothing(ask: Ask) -> None:
+    verdict, _ = ask({"random": 0.0, "barlow_twins": 1.6, "byol": 0.4}, patients=4)
+    assert "no init is shown to be better" in verdict
+
+
+def test_methods_that_add_nothing_are_not_recommended(ask: Ask) -> None:
+    verdict, text = ask({"random": 0.5, "simclr": 0.5, "byol": 0.49})
+    assert "no init is shown to be better than an untrained network" in verdict
+    assert "not significantly different" in text
+
+
+def test_a_loss_is_called_significantly_worse(ask: Ask) -> None:
+    verdict, text = ask({"random": 1.2, "simclr": 0.0, "byol": 0.1})
+    assert "no init is shown to be better" in verdict
+    assert "significantly worse: BYOL and SimCLR" in text
+    assert "higher still without any pre-training: random" in text
+    assert "−" in text
+
+
+def test_labels_saved_gives_the_fraction_or_says_that_none_is_shown(ask: Ask) -> None:
+    _, text = ask({"random": 0.0, "barlow_twins": 1.0}, fractions=(0.01, 0.1, 1.0))
+    assert "Labels saved: Barlow Twins reaches" in text
+    _, text = ask({"random": 1.2, "barlow_twins": 0.0})
+    assert "Labels saved: none shown" in text
+
+
+def test_the_external_cohort_gets_its_own_sentence(ask: Ask) -> None:
+    _, text = ask({"random": 0.0, "byol": 1.0}, cohorts=("internal", "external"))
+    assert "On the external cohort BYOL scores" in text
+
+
+def test_only_baselines_means_that_there_is_nothing_to_compare(ask: Ask) -> None:
+    verdict, text = ask({"random": 0.3})
+    assert "nothing to compare" in verdict
+    assert not text
+
+
+def test_without_predictions_nothing_is_said_about_significance(whole: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    answer = make_answer(estimate(whole[0], None))
+    text = " ".join(sentence for finding in answer.findings for sentence in finding.sentences)
+    assert "nothing can be said about significance" in text
+    assert "Holm" not in text
+
+
+@pytest.mark.parametrize(("value", "text"), [(-0.001, "0.00"), (-0.25, "−0.25"), (0.25, "+0.25")])
+def test_numbers_have_a_real_minus_and_no_negative_zero(value: float, text: str) -> None:
+    assert number(value, sign=True) == text
+
+
+def test_lists_read_like_english() -> None:
+    assert words(["A"]) == "A"
+    assert words(["A", "B", "C"]) == "A, B and C"

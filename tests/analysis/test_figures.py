@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from ssl_zoo.analysis import figures
+from ssl_zoo.analysis.figures.confusion import confusion_counts
+from ssl_zoo.analysis.statistics import Estimates, estimate
+from ssl_zoo.analysis.style import COLOURS, MODE_LINES
+from ssl_zoo.analysis.tables import budget_sentence, class_table, summary_table
+
+
+@pytest.fixture(scope="module")
+def estimates(whole: tuple[pd.DataFrame, pd.DataFrame]) -> Estimates:
+    return estimate(*whole, replicates=50)
+
+
+def _words(figure: Figure) -> list[str]:
+    figure.draw_without_rendering()
+    return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]  # type: ignore[attr-defined]
+
+
+def _cut_off(figure: Figure) -> list[str]:
+    """Visible texts that reach beyond the figure's edge."""
+    figure.draw_without_rendering()
+    renderer, box = FigureCanvasAgg(figure).get_renderer(), figure.bbox
+    found = []
+    for axis in (axis for axis in figure.axes if axis.get_visible()):
+        texts = [axis.title, axis.xaxis.label, axis.yaxis.label, *axis.texts]
+        for side in (axis.xaxis, axis.yaxis):
+            low, high = sorted(side.get_view_interval())
+            texts += [tick.label1 for tick in side.get_major_ticks() if low <= tick.get_loc() <= high]
+        for text in texts:
+            if text.get_visible() and text.get_text():
+                extent = text.get_window_extent(renderer)
+                if extent.x0 < -1 or extent.y0 < -1 or extent.x1 > box.width + 1 or extent.y1 > box.height + 1:
+                    found.append(text.get_text())
+    for legend in figure.legends:
+        extent = legend.get_window_extent(renderer)
+        if extent.x0 < -1 or extent.x1 > box.width + 1 or extent.y0 < -1:
+            found.append("legend")
+    return found
+
+
+def test_label_efficiency_has_a_panel_per_mode_and_cohort_and_cuts_nothing_off(estimates: Estimates) -> None:
+    figure = figures.label_efficiency(estimates.table)
+    assert len(figure.axes) == 4
+    words = [word.replace("\u00a0", " ") for word in _words(figure)]
+    assert "5 %\n5" in words  # the fraction, and the patients below it
+    assert {"Barlow Twins", "resnet10t", "vit_micro_patch8"} <= set(words)
+    assert not _cut_off(figure)
+
+
+def test_colour_says_the_method_and_line_style_says_the_mode(estimates: Estimates) -> None:
+    figure = figures.label_efficiency(estimates.table)
+    linear, finetune = figure.axes[:2]
+    for axis, mode in ((linear, "linear"), (finetune, "finetune")):
+        line = next(line for line in axis.lines if line.get_color() == COLOURS["byol"])
+        assert line.is_dashed() == (MODE_LINES[mode] != "-")
+
+
+def test_gains_show_every_init_but_the_baselines(estimates: Estimates) -> None:
+    figure = figures.gains(estimates.table, "external")
+    titles = {axis.get_title(loc="left") for axis in figure.axes if axis.get_visible()}
+    assert titles == {"Barlow Twins", "SimCLR", "MoCo v2", "BYOL", "MAE", "DINO", "VICReg"}
+    assert not _cut_off(figure)
+
+
+def test_the_heat_map_prints_scores_and_gains(estimates: Estimates) -> None:
+    figure = figures.heat_map(estimates.table, "internal")
+    point = estimates.table.iloc[estimates.rows(init="byol", mode="linear", fraction=0.05, cohort="internal")].iloc[0]
+    words = _words(figure)
+    assert f"{point['f1_macro']:.2f}" in words
+    assert f"+{point['difference']:.2f}" in words
+    assert not _cut_off(figure)
+
+
+def test_confusion_matrices_count_every_image_of_every_seed(whole: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    results, predictions = whole
+    chosen = (results["init"] == "byol") & (results["mode"] == "linear") & (results["fraction"] == 0.05)
+    cells = list(results.loc[chosen, "cell"].unique())
+    counts = confusion_counts(predictions, cells, "internal")
+    assert counts.sum() == 2 * 300
+    assert (counts.sum(1) == 2 * 60).all()
+    assert counts.trace() / counts.sum() == pytest.approx(
+        results[chosen & (results["cohort"] == "internal")]["accuracy"].mean()
+    )
+    figure = figures.confusion_matrices(results, predictions, mode="linear", fraction=0.05, cohort="internal")
+    assert sum(axis.get_visible() for axis in figure.axes) == 9
+    assert not _cut_off(figure)
+
+
+def test_one_point_of_one_init_can_be_drawn(fake_cells: Callable[..., tuple[pd.DataFrame, pd.DataFrame]]) -> None:
+    results, predictions = fake_cells(
+        skill={"byol": 0.5, "random": 0.5},
+        modes=("knn",),
+        fractions=(0.5,),
+        seeds=(0,),
+        cohorts=("internal",),
+        classes=("no", "yes"),
+    )
+    table = estimate(results, predictions, replicates=20).table
+    for figure in (
+        figures.label_efficiency(table),
+        figures.heat_map(table, "internal"),
+        figures.confusion_matrices(results, predictions, mode="knn", fraction=0.5, cohort="internal"),
+    ):
+        assert not _cut_off(figure)
+
+
+def test_losses_get_a_panel_per_init_with_a_line_per_seed() -> None:
+    history = pd.DataFrame({"step": range(1, 30), "loss": np.linspace(3, 1, 29), "feature_std": 0.5})
+    histories = {
+        ("byol", "net", "byol", 0): history,
+        ("byol", "net", "byol", 1): history,
+        ("mae", "vit", "mae", 0): history,
+    }
+    figure = figures.loss_curves(histories)
+    panels = [axis for axis in figure.axes if axis.get_visible()]
+    assert [len(axis.lines) for axis in panels] == [4, 2]  # raw and smoothed
+    assert figures.monitor_curves(histories) is not None
+    assert figures.monitor_curves({("byol", "net", "byol", 0): history.drop(columns="feature_std")}) is None
+
+
+def test_plane_sheets_take_colour_images_and_classes_with_few_planes() -> None:
+    images = np.zeros((3, 16, 16, 3), np.uint8)
+    figure = figures.plane_sheet(images, np.array(["a", "a", "a very long class name"]), per_class=4)
+    assert len(figure.axes[0].images) == 3
+
+
+def test_the_budget_sentence_says_whether_budgets_are_equal() -> None:
+    def sentence(*frames: float) -> str:
+        names = ("byol", "mae", "dino")
+        budgets = {(n, "net", n, 0): {"frames_seen": f} for n, f in zip(names, frames, strict=False) if f}
+        return budget_sentence(figures.budget_table(budgets))
+
+    assert "same number of frames, 40\u202f000." in sentence(40000, 40000)
+    assert "BYOL saw 2.0 times as many frames as MAE" in sentence(80000, 40000)
+    assert "no budget" in budget_sentence(figures.budget_table({("byol", "net", "byol", 0): {"seconds": 3}}))
+
+
+def test_the_terminal_table_is_aligned_and_counts_its_cells(whole: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    results = whole[0].drop(index=whole[0].index[(whole[0]["init"] == "byol") & (whole[0]["seed"] == 1)])
+    lines = summary_table(results).splitlines()
+    mean = results.query("init == 'simclr' and mode == 'linear' and fraction == 0.05 and cohort == 'internal'")[
+        "f1_macro"
+    ].mean()
+    simclr = next(line for line in lines if line.startswith("simclr"))
+    assert simclr.split()[2] == f"{mean:.3f}"
+    assert simclr.split()[5] == "2"
+    assert next(line for line in lines if line.startswith("byol")).split()[5] == "1"
+    assert len({line.rindex(".") for line in lines if line.startswith(("simclr", "byol", "random"))}) == 1
+    assert lines[-1].startswith("labelled patients")
+    assert "no results" in summary_table(results, cohort="nowhere")
+
+
+def test_planes_of_one_video_are_counted_one_by_one() -> None:
+    rows = {
+        "cell": ["a", "a", "b", "b"],
+        "image": "v.mp4",
+        "patient_id": "p",
+        "cohort": "internal",
+        "label": "x",
+        "p_x": 1.0,
+    }
+    assert class_table(pd.DataFrame(rows)).rows == [["internal", "1", "2", "2"]]

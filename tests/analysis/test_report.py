@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ssl_zoo.analysis.report import write_report
+from ssl_zoo.analysis.run_folder import Pretrained, read_run
+from ssl_zoo.errors import UserError
+
+Fake = Callable[..., Path]
+TINY = {
+    "skill": {"random": 0.0, "byol": 0.9, "mae": 0.5},
+    "fractions": (0.05, 1.0),
+    "seeds": (0,),
+    "modes": ("linear",),
+}
+
+
+class _Page(HTMLParser):
+    """Open tags, addresses and the text of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.headings: list[str] = []
+        self.words: list[str] = []
+        self.stack: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
+        if tag not in ("meta", "img", "br", "link"):
+            self.stack.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.stack and self.stack[-1] == "h2":
+            self.headings.append(data)
+        if "style" not in self.stack:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+@pytest.fixture(scope="module")
+def run(fake_run: Fake, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = fake_run(tmp_path_factory.mktemp("runs"), **TINY)
+    write_report(folder, replicates=100)
+    return folder
+
+
+def test_the_report_is_one_small_file_without_network_or_script(run: Path) -> None:
+    text = (run / "report.html").read_text()
+    page = _Page(text)
+    assert len(text) < 10e6
+    assert all(address.startswith(("data:image/", "#")) for address in page.addresses)
+    assert "<script" not in text
+    assert not page.stack  # every tag is closed
+
+
+def test_the_report_has_all_its_headings(run: Path) -> None:
+    page = _Page((run / "report.html").read_text())
+    assert page.headings == [
+        "Question and answer",
+        "The data at a glance",
+        "Label efficiency",
+        "Method by label fraction",
+        "Confusion matrices",
+        "Pre-training curves",
+        "Fairness of budgets",
+        "Results",
+        "Failed cells",
+        "Limits",
+        "How to reproduce",
+    ]
+
+
+def test_a_phantom_study_says_that_it_is_no_clinical_evidence(run: Path) -> None:
+    assert "Synthetic data: no clinical evidence" in _Page((run / "report.html").read_text()).text
+
+
+def test_failed_cells_are_listed_and_text_from_files_is_escaped(run: Path) -> None:
+    text = (run / "report.html").read_text()
+    assert "MemoryError: &lt;no memory&gt; left &amp; gone" in text
+    assert "<no memory>" not in text
+
+
+def test_figures_are_saved_as_png_and_svg(run: Path) -> None:
+    names = {path.name for path in (run / "figures").iterdir()}
+    for name in (
+        "label_efficiency",
+        "gains_internal",
+        "heat_map_external",
+        "confusion_linear",
+        "pretraining_loss",
+        "planes",
+        "frames",
+    ):
+        assert {f"{name}.png", f"{name}.svg"} <= names
+
+
+def test_mixed_backbones_are_explained(run: Path) -> None:
+    assert "This study mixes backbones (resnet10t, vit_micro_patch8)" in _Page((run / "report.html").read_text()).text
+
+
+def test_a_partial_run_of_real_scans_has_a_report_which_is_the_same_each_time(fake_run: Fake, tmp_path: Path) -> None:
+    """Two classes, one cohort, one seed, one fraction; no baseline, no predictions, no pre-training."""
+    settings = {"skill": {"byol": 0.9}, "fractions": (0.5,), "seeds": (0,), "modes": ("finetune",)}
+    settings |= {"classes": ("no", "yes"), "cohorts": ("internal",), "source": "scans.csv"}
+    run = fake_run(tmp_path, pretraining=False, failures=0, **settings)
+    (run / "predictions.parquet").unlink()
+    text = write_report(run, replicates=20).read_text()
+    page = _Page(text)
+    assert "BYOL is the only init so far" in page.text
+    assert "no intervals" in page.text
+    assert "no clinical evidence" not in page.text
+    assert "Confusion matrices" not in page.headings
+    assert write_report(run, replicates=20).read_text() == text
+
+
+def test_a_history_that_is_still_being_written_is_read_up_to_its_last_whole_line(run: Path) -> None:
+    path = run / "encoders" / "byol-s0" / "history.jsonl"
+    before = path.read_text()
+    path.write_text(before + '{"step": 313, "lo')
+    history = next(encoder.history for encoder in read_run(run).encoders if encoder.name == "byol-s0")
+    path.write_text(before)
+    assert history["step"].iloc[-1] == 312
+
+
+def test_the_init_of_an_encoder_folder_is_its_name_without_the_seed() -> None:
+    encoder = Pretrained("byol-s1", {"method": "byol", "backbone": "net", "seed": 1}, pd.DataFrame(), {})
+    assert encoder.key == ("byol", "net", "byol", 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda run: (run / "results.csv").unlink(), "results.csv: no such file"),
+        (lambda run: (run / "results.csv").write_text("init,mode\na,b\n"), "column 'backbone' is missing"),
+        (lambda run: (run / "predictions.parquet").write_text("x"), "predictions.parquet: not a readable parquet file"),
+        (lambda run: (run / "experiment.yaml").write_text("a: [1"), "experiment.yaml: not valid YAML"),
+        (lambda run: (run / "cells" / "bad0.json").write_text("{"), "bad0.json: not valid JSON"),
+    ],
+)
+def test_a_broken_run_folder_is_one_sentence_that_names_the_file(
+    change, message: str, fake_run: Fake, tmp_path: Path
+) -> None:
+    run = fake_run(tmp_path, pretraining=False, **(TINY | {"cohorts": ("internal",)}))
+    change(run)
+    with pytest.raises(UserError, match=re.escape(message)):
+        write_report(run, replicates=20)
+    assert not (run / "report.html").exists()
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nothing: no such run folder"):
+        write_report(tmp_path / "nothing")
