@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ssl_zoo.errors import UserError, unknown
 
+DECODERS = ("pyav", "decord")
 PAIRINGS = ("same_frame", "temporal")
 PROTOCOLS = ("holdout", "cross_validation")
 MODES = ("linear", "finetune")
@@ -51,6 +52,7 @@ class FramesConfig:
     every_s: float | None = None  # ... or every t seconds
     size: int = 64
     channels: int = 1
+    decoder: str = "pyav"  # pyav | decord (which hands files that it would read wrongly to pyav)
 
 
 @dataclass(frozen=True)
@@ -237,6 +239,7 @@ def check(experiment: Experiment, source: str) -> None:
     need(frames.per_scan >= 1, "frames.per_scan", "must be at least 1")
     need(frames.clip_length >= 1, "frames.clip_length", "must be at least 1")
 
+    one_of("frames.decoder", frames.decoder, DECODERS)
     one_of("pretrain.pairing", pretrain.pairing, PAIRINGS)
     need(pretrain.window_s > 0, "pretrain.window_s", "must be more than 0 seconds")
     need(pretrain.batch_size >= 2, "pretrain.batch_size", "must be at least 2")

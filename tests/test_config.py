@@ -65,7 +65,7 @@ def test_a_wrong_value_is_one_sentence_that_names_the_key(file, override, words)
 
 
 def test_a_missing_file_names_its_neighbour(file):
-    with pytest.raises(UserError, match="did you mean .*study.yaml"):
+    with pytest.raises(UserError, match=r"did you mean .*study\.yaml"):
         load_experiment(file.with_name("stdy.yaml"))
 
 

@@ -65,6 +65,7 @@ def prepare(experiment: Experiment, *, progress: bool = True) -> Study:
             sampler=sampler_settings(experiment),
             size=experiment.frames.size,
             channels=experiment.frames.channels,
+            decoder=experiment.frames.decoder,
             workers=experiment.compute.workers,
             progress=progress,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import logging
 import math
 import resource
 import sys
@@ -129,6 +130,7 @@ def pretrain(
     overrides = view_settings(settings.views)
     pairs = PairSampler(store.index, settings.pairing, settings.window_s)
 
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces its precision at every start
     fabric = Fabric(
         accelerator="cuda" if device.startswith("cuda") else "cpu",
         devices=[int(device.partition(":")[2] or 0)] if device.startswith("cuda") else 1,
@@ -263,12 +265,11 @@ def pretrain(
 
 
 def batch_rows(n_frames: int, batch_size: int, step: int, seed: int) -> np.ndarray:
-    """The store rows `[B]` of one step: epochs of permutations drawn from (seed, epoch), the rest of each left out.
+    """The store rows `[B]` of one step: epochs of permutations drawn from (seed, epoch).
 
-    A batch never holds a frame twice and is never short.
+    What does not fill a batch at an epoch's end is left out: a batch never holds a frame twice and is never short.
     """
-    per_epoch = n_frames // batch_size
-    epoch, place = divmod(step, per_epoch)
+    epoch, place = divmod(step, n_frames // batch_size)
     return _epoch_order(n_frames, seed, epoch)[place * batch_size : (place + 1) * batch_size]
 
 

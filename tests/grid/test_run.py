@@ -1,0 +1,147 @@
+"""A study ends with every cell once, whatever happened on the way, and goes on where it stopped."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from filelock import FileLock
+
+import ssl_zoo
+from ssl_zoo.config import load_experiment
+from ssl_zoo.grid.cells import RESULT_COLUMNS
+
+
+@pytest.fixture
+def copy(finished_study, tmp_path, hospital):
+    """A copy of the finished study that a test may damage."""
+    path, _ = finished_study
+    shutil.copytree(path.parent / "runs", tmp_path / "runs")
+    text = path.read_text().replace(str(path.parent), str(tmp_path))
+    (tmp_path / "study.yaml").write_text(text)
+    return tmp_path / "study.yaml"
+
+
+def tables(path):
+    run = path.parent / "runs" / "study"
+    return ssl_zoo.load_results(run).drop(columns="seconds"), ssl_zoo.load_predictions(run)
+
+
+def test_a_study_ends_with_its_promised_tables(finished_study):
+    path, said = finished_study
+    assert said.returncode == 0, said.stderr
+    results, predictions = tables(path)
+    assert [c for c in RESULT_COLUMNS if c != "seconds"] == list(results.columns)
+    # two inits x (probe: 2 fractions x 2 seeds, fine-tuning: 2 fractions x 1 seed) x two cohorts
+    assert len(results) == 2 * 6 * 2
+    assert set(results["cohort"]) == {"internal", "external"}
+    assert results[["f1_macro", "accuracy"]].stack().between(0, 1).all()
+    probabilities = predictions[[f"p_{name}" for name in ("dark", "grey", "light")]]
+    assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    assert len(predictions) == 12 * (results.drop_duplicates(["cell", "cohort"])["n_test_images"].sum() / 12)
+    assert "macro-F1" in said.stdout
+    assert "label_efficiency.png" in said.stdout
+    for name in ("report.html", "figures/label_efficiency.png", "experiment.yaml", "log.jsonl"):
+        assert (path.parent / "runs" / "study" / name).is_file()
+
+
+def test_no_tested_patient_is_trained_on(finished_study):
+    path, _ = finished_study
+    folder = path.parent / "runs" / "study" / "planes"
+    patients = pd.read_parquet(folder / "table.parquet")["patient_id"].to_numpy()
+    for split in pd.read_json(folder / "splits.json")["splits"]:
+        assert not set(patients[split["train"]]) & set(patients[split["test"]])
+        assert not set(patients[split["val"]]) & set(patients[split["test"]])
+
+
+def test_a_second_run_does_nothing_again(copy, command):
+    run = copy.parent / "runs" / "study"
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file() and path.suffix != ".yaml"}
+    said = command("run", copy)
+    assert said.returncode == 0, said.stderr
+    assert "12 cells (12 done)" in said.stdout
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_lost_cells_alone_are_made_again_and_give_the_same_numbers(copy, command):
+    results, predictions = tables(copy)
+    run = copy.parent / "runs" / "study"
+    lost = sorted((run / "cells").glob("*.json"))[:3]
+    kept = {path: path.stat().st_mtime_ns for path in (run / "cells").glob("*.json") if path not in lost}
+    for path in lost:
+        path.unlink()
+    assert "12 cells (9 done)" in command("run", copy).stdout
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    again = tables(copy)
+    pd.testing.assert_frame_equal(results, again[0])
+    pd.testing.assert_frame_equal(predictions, again[1])
+
+
+def test_a_failed_cell_is_told_the_others_go_on_and_a_rerun_completes(copy, command):
+    results, _ = tables(copy)
+    run = copy.parent / "runs" / "study"
+    shutil.rmtree(run / "cells")
+    shutil.rmtree(run / "features")
+    (run / "features").write_text("a file where a folder should be")
+    said = command("run", copy)
+    assert said.returncode == 1
+    assert said.stderr.count("failed:") == 8  # every probe
+    assert "simclr (resnet10t) linear 0.5 fold 0 seed 0" in said.stderr
+    assert set(tables(copy)[0]["mode"]) == {"finetune"}
+    assert "8 failed" in command("status", run).stdout
+    (run / "features").unlink()
+    assert command("run", copy).returncode == 0
+    pd.testing.assert_frame_equal(results, tables(copy)[0])
+
+
+def test_two_commands_do_not_share_a_run_folder(copy, command):
+    with FileLock(copy.parent / "runs" / "study" / ".lock"):
+        said = command("run", copy)
+    assert said.returncode == 2
+    assert "another ssl-zoo process" in said.stderr
+
+
+def test_a_changed_setting_makes_new_cells_and_the_old_ones_come_back(copy, command):
+    changed = command("run", copy, "transfer.finetune.steps=2", "transfer.modes=[finetune]")
+    assert "4 cells (0 done)" in changed.stdout, changed.stderr
+    assert "12 cells (12 done)" in command("run", copy).stdout
+
+
+def test_another_pretraining_sets_the_old_encoder_aside_and_finds_it_again(copy, command):
+    said = command("pretrain", copy, "pretrain.window_s=0.5")
+    assert "1 encoders to pre-train (0 done)" in said.stdout, said.stderr
+    assert "1 encoders to pre-train (1 done)" in command("pretrain", copy, "pretrain.window_s=0.5").stdout
+    said = command("run", copy)
+    assert "12 cells (12 done)" in said.stdout
+    pd.testing.assert_frame_equal(tables(copy)[0], tables(copy)[0])
+
+
+@pytest.mark.slow
+def test_a_study_killed_again_and_again_ends_with_the_same_numbers(finished_study, experiment, command):
+    for seconds in (6, 10, 14):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ssl_zoo.cli", "run", str(experiment)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(seconds)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        time.sleep(1)
+    said = command("run", experiment)
+    assert said.returncode == 0, said.stderr
+    for undisturbed, disturbed in zip(tables(finished_study[0]), tables(experiment), strict=True):
+        pd.testing.assert_frame_equal(undisturbed, disturbed)
+
+
+def test_the_run_folder_remembers_the_whole_experiment(finished_study):
+    path, _ = finished_study
+    saved = load_experiment(path.parent / "runs" / "study" / "experiment.yaml")
+    assert saved == load_experiment(path)
