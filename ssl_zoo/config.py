@@ -106,13 +106,14 @@ class LinearConfig:
 class FinetuneConfig:
     """Full fine-tuning for a fixed number of steps."""
 
-    steps: int = 100
+    steps: int = 300
     batch_size: int = 32
-    learning_rate: float = 1e-3
+    lr: float = 1e-3  # of the head
+    layer_decay: float = 0.75  # factor on the learning rate for each layer below the head
     weight_decay: float = 0.05
-    layer_decay: float = 0.75
-    warmup: float = 0.1
+    warmup: float = 0.1  # fraction of the steps
     dropout: float = 0.0
+    label_smoothing: float = 0.0
     fractions: list[float] | None = None  # null: those of `transfer`
     seeds: list[int] | None = None
 

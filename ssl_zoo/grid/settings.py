@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from ssl_zoo.config import Experiment
 from ssl_zoo.encoders.backbones import build_backbone
 from ssl_zoo.errors import unknown
@@ -60,6 +58,12 @@ def pretrain_settings(experiment: Experiment, method: str, seed: int) -> Pretrai
 
 def sampler_settings(experiment: Experiment) -> SamplerSettings:
     """The part of the experiment that decides which frames go into the store."""
-    names = {field.name for field in dataclasses.fields(SamplerSettings)}
-    frames = dataclasses.asdict(experiment.frames)
-    return SamplerSettings(**{key: value for key, value in frames.items() if key in names})
+    frames = experiment.frames
+    return SamplerSettings(
+        sampler=frames.sampler,
+        per_scan=frames.per_scan,
+        every=frames.every,
+        every_s=frames.every_s,
+        clip_length=frames.clip_length,
+        clip_step_s=frames.clip_step_s,
+    )

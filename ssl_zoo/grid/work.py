@@ -160,10 +160,9 @@ def _normalisation(study: Study) -> tuple[float, float]:
 
 def finetune_settings(study: Study) -> FinetuneSettings:
     """The experiment's fine-tuning keys as the transfer room takes them."""
-    names = {field.name for field in dataclasses.fields(FinetuneSettings)}
     given = dataclasses.asdict(study.experiment.transfer.finetune)
-    given["precision"] = study.experiment.compute.precision
-    return FinetuneSettings(**{key: value for key, value in given.items() if key in names})
+    del given["fractions"], given["seeds"]  # they say which cells there are
+    return FinetuneSettings(**given, precision=study.experiment.compute.precision)
 
 
 def unfinished(cells: Iterable[Cell], done: set[str]) -> tuple[Cell, ...]:

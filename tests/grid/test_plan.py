@@ -39,7 +39,7 @@ def test_random_runs_once_for_each_backbone_in_use(plan_of):
     ("override", "linear_changes", "finetune_changes"),
     [
         ("transfer.finetune.steps=4", False, True),
-        ("transfer.finetune.learning_rate=0.01", False, True),
+        ("transfer.finetune.lr=0.01", False, True),
         ("transfer.linear.lambdas=[0.1,1]", True, False),
         ("planes.seed=1", True, True),
         ("frames.size=40", True, True),
