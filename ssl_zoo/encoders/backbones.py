@@ -29,7 +29,7 @@ def build_backbone(name: str, *, channels: int, size: int, seed: int = 0, **kwar
     timm_name, arguments = SMALL.get(name, (name, {}))
     if not timm.is_model(timm_name.split(".")[0]):
         raise unknown("backbone", name, [*SMALL, *_near(timm_name)])
-    arguments = {**arguments, **kwargs, "num_classes": 0, "in_chans": channels}
+    arguments = {**arguments, **kwargs, "in_chans": channels}
     if is_transformer(name):
         patch = arguments.get("patch_size", _default_patch(timm_name))
         if patch and size % patch:
@@ -37,7 +37,11 @@ def build_backbone(name: str, *, channels: int, size: int, seed: int = 0, **kwar
         arguments["img_size"] = size
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return timm.create_model(timm_name, **arguments)
+        if not arguments.get("pretrained"):
+            return timm.create_model(timm_name, num_classes=0, **arguments)
+        model = timm.create_model(timm_name, **arguments)  # with its classifier: timm loads strictly only then
+        model.reset_classifier(0)
+        return model
 
 
 def is_transformer(name: str) -> bool:
