@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ssl_zoo.encoders.files import load_encoder
+    from ssl_zoo.errors import UserError
+    from ssl_zoo.grid.cells import load_predictions, load_results
 
 __version__ = "0.1.0"
 

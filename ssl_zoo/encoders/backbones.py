@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import timm
 import torch
@@ -40,7 +40,7 @@ def build_backbone(name: str, *, channels: int, size: int, seed: int = 0, **kwar
         if not arguments.get("pretrained"):
             return timm.create_model(timm_name, num_classes=0, **arguments)
         model = timm.create_model(timm_name, **arguments)  # with its classifier: timm loads strictly only then
-        model.reset_classifier(0)
+        cast(Any, model).reset_classifier(0)
         return model
 
 
