@@ -48,8 +48,10 @@ def check_inputs(experiment: Experiment) -> None:
 
 
 def prepare(experiment: Experiment, *, progress: bool = True) -> Study:
-    """Make what is missing in the run folder: frame store, planes, splits. Finished parts are left as they are."""
-    check_inputs(experiment)
+    """Make what is missing in the run folder: frame store, planes, splits. Finished parts are left as they are.
+
+    The caller has called `check_inputs`.
+    """
     run = experiment.run_folder
     write_text(run / "experiment.yaml", dump(experiment))
     phantom = None

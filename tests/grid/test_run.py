@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -118,9 +119,9 @@ def test_another_pretraining_sets_the_old_encoder_aside_and_finds_it_again(copy,
     said = command("pretrain", copy, "pretrain.window_s=0.5")
     assert "1 encoders to pre-train (0 done)" in said.stdout, said.stderr
     assert "1 encoders to pre-train (1 done)" in command("pretrain", copy, "pretrain.window_s=0.5").stdout
-    said = command("run", copy)
-    assert "12 cells (12 done)" in said.stdout
-    pd.testing.assert_frame_equal(tables(copy)[0], tables(copy)[0])
+    results, _ = tables(copy)
+    assert "12 cells (12 done)" in command("run", copy).stdout
+    pd.testing.assert_frame_equal(results, tables(copy)[0])
 
 
 @pytest.mark.slow
@@ -145,3 +146,23 @@ def test_the_run_folder_remembers_the_whole_experiment(finished_study):
     path, _ = finished_study
     saved = load_experiment(path.parent / "runs" / "study" / "experiment.yaml")
     assert saved == load_experiment(path)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the workers through /proc")
+def test_a_worker_that_dies_fails_its_job_alone_and_a_rerun_completes(finished_study, experiment, command):
+    run = experiment.parent / "runs" / "study"
+    arguments = [sys.executable, "-m", "ssl_zoo.cli", "run", str(experiment), "compute.workers=1"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not list((run / "cells").glob("*.json")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        workers = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        os.kill(int(workers[-1]), signal.SIGKILL)
+        _, errors = process.communicate(timeout=300)
+    assert process.returncode == 1, errors
+    assert "the worker process died (signal SIGKILL" in errors
+    assert 0 < len(ssl_zoo.load_results(run)["cell"].unique()) < 12
+    assert command("run", experiment).returncode == 0
+    pd.testing.assert_frame_equal(tables(finished_study[0])[0], tables(experiment)[0])
