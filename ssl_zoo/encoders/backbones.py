@@ -12,7 +12,6 @@ from ssl_zoo.errors import UserError, unknown
 
 # Short names for timm models with other sizes than their default: (timm name, its arguments).
 SMALL: dict[str, tuple[str, dict[str, Any]]] = {
-    "resnet10t_half": ("resnet10t", {"channels": (32, 64, 128, 256), "stem_width": 16}),  # half as wide
     # Patches are averaged: they are what MAE trains, while its loss hardly reaches the class token.
     "vit_micro_patch8": ("vit_tiny_patch16_224", {"patch_size": 8, "depth": 6, "global_pool": "avg"}),
     "vit_tiny_patch8": ("vit_tiny_patch16_224", {"patch_size": 8, "global_pool": "avg"}),
