@@ -19,10 +19,10 @@ import torch
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from ssl_zoo.config import ComputeConfig
 from ssl_zoo.errors import UserError
 from ssl_zoo.grid.cells import finished, write_failure
 from ssl_zoo.grid.plan import Plan
+from ssl_zoo.grid.settings import devices_of
 from ssl_zoo.grid.study import Study, open_study
 from ssl_zoo.grid.work import Job, do_job, is_trained, unfinished
 
@@ -81,18 +81,6 @@ def pending_jobs(study: Study, plan: Plan, *, stages: tuple[str, ...] = ("pretra
     return jobs
 
 
-def devices_of(compute: ComputeConfig) -> list[str]:
-    """The device of each worker: every GPU, or the CPU once for each `threads` cores."""
-    cuda = torch.cuda.is_available()
-    if compute.device == "cuda" and not cuda:
-        raise UserError("compute.device: 'cuda' is asked for, and torch finds no CUDA device")
-    if cuda and compute.device != "cpu":
-        count = torch.cuda.device_count()
-        return [f"cuda:{k % count}" for k in range(compute.workers or count)]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return ["cpu"] * (compute.workers or max(1, min(16, cores // compute.threads)))
-
-
 def run_jobs(study: Study, jobs: list[Job], *, progress: bool = True) -> dict[str, str]:
     """Run all jobs, in parallel where nothing forbids it. Returns the errors of jobs that failed as a whole.
 
@@ -139,6 +127,7 @@ def run_jobs(study: Study, jobs: list[Job], *, progress: bool = True) -> dict[st
                         _fail(study, job, content[0])
                         bar.end(job, "failed", content[0])
                         if kind == "died":
+                            worker.stop()
                             workers.remove(worker)
                 wait([end for worker in workers if worker.job for end in worker.waitables], timeout=1.0)
         finally:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from ssl_zoo.config import Experiment
+import os
+
+import torch
+
+from ssl_zoo.config import ComputeConfig, Experiment
 from ssl_zoo.encoders.backbones import build_backbone
-from ssl_zoo.errors import unknown
+from ssl_zoo.errors import UserError, unknown
 from ssl_zoo.methods import METHODS
 from ssl_zoo.pretraining.trainer import PretrainSettings, build_method, view_settings
 from ssl_zoo.scans.samplers import SAMPLERS, SamplerSettings
@@ -15,6 +19,7 @@ def check_names(experiment: Experiment) -> None:
     if experiment.frames.sampler not in SAMPLERS:
         raise unknown("sampler", experiment.frames.sampler, SAMPLERS)
     sampler_settings(experiment).check()
+    devices_of(experiment.compute)
     view_settings(experiment.pretrain.views)
     for method in experiment.pretrain.methods:
         if method not in METHODS:
@@ -67,3 +72,15 @@ def sampler_settings(experiment: Experiment) -> SamplerSettings:
         clip_length=frames.clip_length,
         clip_step_s=frames.clip_step_s,
     )
+
+
+def devices_of(compute: ComputeConfig) -> list[str]:
+    """The device of each worker: every GPU, or the CPU once for each `threads` cores."""
+    cuda = torch.cuda.is_available()
+    if compute.device == "cuda" and not cuda:
+        raise UserError("compute.device: 'cuda' is asked for, and torch finds no CUDA device")
+    if cuda and compute.device != "cpu":
+        count = torch.cuda.device_count()
+        return [f"cuda:{k % count}" for k in range(compute.workers or count)]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return ["cpu"] * (compute.workers or max(1, min(16, cores // compute.threads)))

@@ -98,8 +98,7 @@ def test_a_wrong_value_is_named_before_anything_is_written(said, tmp_path, overr
     assert status == 2, error
     assert OVERRIDES[override] in error
     assert error.strip().count("\n") == 0, error
-    if override != "compute.device=cuda":
-        assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_patient_on_two_sides_of_a_given_split_is_named(own, said):
