@@ -116,10 +116,10 @@ def test_a_changed_setting_makes_new_cells_and_the_old_ones_come_back(copy, comm
 
 
 def test_another_pretraining_sets_the_old_encoder_aside_and_finds_it_again(copy, command):
+    results, _ = tables(copy)
     said = command("pretrain", copy, "pretrain.window_s=0.5")
     assert "1 encoders to pre-train (0 done)" in said.stdout, said.stderr
     assert "1 encoders to pre-train (1 done)" in command("pretrain", copy, "pretrain.window_s=0.5").stdout
-    results, _ = tables(copy)
     assert "12 cells (12 done)" in command("run", copy).stdout
     pd.testing.assert_frame_equal(results, tables(copy)[0])
 
