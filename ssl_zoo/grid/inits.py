@@ -53,5 +53,11 @@ def given_inits(experiment: Experiment) -> list[Init]:
             if "/" in spec or Path(spec).exists():
                 raise UserError(f"transfer.inits: '{spec}' is not an encoder folder (it has no {CARD})")
             raise unknown("init", spec, ["random", "imagenet", "imagenet:/path/to/file"])
+    names = [(init.name, init.backbone) for init in found]
+    for name, backbone in names:
+        if names.count((name, backbone)) > 1 or name in experiment.pretrain.methods:
+            raise UserError(
+                f"transfer.inits: two inits are called '{name}' ({backbone}); rename an encoder's folder"
+            )
     used = dict.fromkeys([*backbones(experiment), *(init.backbone for init in found)])
     return [*(Init("random", backbone) for backbone in used), *found]

@@ -73,7 +73,7 @@ def pending_jobs(study: Study, plan: Plan, *, stages: tuple[str, ...] = ("pretra
         needs = init.folder if init.pretrain_seed is not None and init.folder in waiting else None
         if mode == "finetune":
             cost = 3.0 * tuning.steps * tuning.batch_size + len(study.images)
-            name = f"{init.name}-{init.backbone} finetune {cells[0].fraction:g} s{cells[0].seed}"
+            name = f"{init.name}-{init.backbone} finetune {cells[0].fraction:g} f{cells[0].fold} s{cells[0].seed}"
         else:
             cost = float(len(study.images) + 100 * len(cells))
             name = f"{init.name}-{init.backbone} linear"

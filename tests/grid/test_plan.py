@@ -74,6 +74,12 @@ def test_a_changed_pretraining_changes_its_cells_and_not_those_of_random(plan_of
         assert of(before, "random") == of(after, "random")
 
 
+def test_every_job_has_a_name_of_its_own(experiment):
+    study = prepare(load_experiment(experiment, ["planes.protocol=cross_validation", "planes.folds=2"]), progress=False)
+    names = [job.name for job in pending_jobs(study, make_plan(study))]
+    assert len(names) == len(set(names))
+
+
 def test_cells_wait_for_their_pretraining_and_probes_of_one_encoder_go_together(experiment):
     study = prepare(load_experiment(experiment), progress=False)
     jobs = pending_jobs(study, make_plan(study))
