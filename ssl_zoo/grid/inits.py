@@ -56,8 +56,6 @@ def given_inits(experiment: Experiment) -> list[Init]:
     names = [(init.name, init.backbone) for init in found]
     for name, backbone in names:
         if names.count((name, backbone)) > 1 or name in experiment.pretrain.methods:
-            raise UserError(
-                f"transfer.inits: two inits are called '{name}' ({backbone}); rename an encoder's folder"
-            )
+            raise UserError(f"transfer.inits: two inits are called '{name}' ({backbone}); rename an encoder's folder")
     used = dict.fromkeys([*backbones(experiment), *(init.backbone for init in found)])
     return [*(Init("random", backbone) for backbone in used), *found]
