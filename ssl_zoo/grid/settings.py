@@ -10,20 +10,33 @@ from ssl_zoo.config import ComputeConfig, Experiment
 from ssl_zoo.encoders.backbones import build_backbone
 from ssl_zoo.errors import UserError, unknown
 from ssl_zoo.methods import METHODS
+from ssl_zoo.planes.splits import PROTOCOLS
 from ssl_zoo.pretraining.trainer import PretrainSettings, build_method, view_settings
+from ssl_zoo.scans.clips import PAIRINGS
+from ssl_zoo.scans.reader import DECODERS
 from ssl_zoo.scans.samplers import SAMPLERS, SamplerSettings
+from ssl_zoo.training.precision import PRECISIONS
 
 
 def check_names(experiment: Experiment) -> None:
     """Refuse names that no registry knows, and methods, backbones and settings that do not fit together."""
-    if experiment.frames.sampler not in SAMPLERS:
-        raise unknown("sampler", experiment.frames.sampler, SAMPLERS)
+    pretrain = experiment.pretrain
+    for key, kind, value, known in (
+        ("frames.sampler", "sampler", experiment.frames.sampler, SAMPLERS),
+        ("frames.decoder", "decoder", experiment.frames.decoder, DECODERS),
+        ("pretrain.pairing", "pairing", pretrain.pairing, PAIRINGS),
+        ("planes.protocol", "protocol", experiment.planes.protocol, PROTOCOLS),
+        ("compute.precision", "precision", experiment.compute.precision, PRECISIONS),
+        *(("pretrain.methods", "method", method, METHODS) for method in pretrain.methods),
+        *(("pretrain.params", "method", method, METHODS) for method in pretrain.params),
+        *(("pretrain.recipes", "method", method, METHODS) for method in pretrain.recipes),
+    ):
+        if value not in known:
+            raise UserError(f"{key}: {unknown(kind, value, known)}")
     sampler_settings(experiment).check()
     devices_of(experiment.compute)
-    view_settings(experiment.pretrain.views)
-    for method in experiment.pretrain.methods:
-        if method not in METHODS:
-            raise unknown("method", method, METHODS)
+    view_settings(pretrain.views)
+    for method in pretrain.methods:
         build_method(pretrain_settings(experiment, method, seed=0))
     for backbone in backbones(experiment):
         build_backbone(backbone, channels=experiment.frames.channels, size=experiment.frames.size)

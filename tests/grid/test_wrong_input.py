@@ -70,7 +70,13 @@ def test_a_broken_table_is_named(own, said, tmp_path, what):
 
 OVERRIDES = {
     "pretrain.methods=[barlow]": "did you mean 'barlow_twins'",
-    "frames.sampler=unifrm": "did you mean 'uniform'",
+    "frames.sampler=unifrm": "frames.sampler: unknown sampler 'unifrm'; did you mean 'uniform'",
+    "frames.decoder=pyva": "frames.decoder: unknown decoder 'pyva'; did you mean 'pyav'",
+    "pretrain.pairing=tempral": "pretrain.pairing: unknown pairing 'tempral'; did you mean 'temporal'",
+    "pretrain.params.mocco.queue_size=8": "pretrain.params: unknown method 'mocco'; did you mean 'moco'",
+    "pretrain.recipes.mocco.base_lr=1": "pretrain.recipes: unknown method 'mocco'; did you mean 'moco'",
+    "planes.protocol=hold-out": "planes.protocol: unknown protocol 'hold-out'; did you mean 'holdout'",
+    "compute.precision=fp23": "compute.precision: unknown precision 'fp23'; did you mean 'fp32'",
     "pretrain.backbone=resnet10": "did you mean",
     "transfer.fractions=[0]": "transfer.fractions",
     "transfer.fractions=[1.5]": "transfer.fractions",
