@@ -14,7 +14,9 @@ from lightly.loss import BarlowTwinsLoss
 from lightly.models.modules import BarlowTwinsProjectionHead
 from torch import Tensor, nn
 
-from ssl_zoo.methods.base import Method, Output, Recipe, gather, in_float32
+from ssl_zoo.methods.base import Method, Output, in_float32
+from ssl_zoo.methods.processes import gather
+from ssl_zoo.methods.recipe import Recipe
 
 
 class BarlowTwins(Method):
@@ -24,6 +26,7 @@ class BarlowTwins(Method):
     default is scaled to networks of 512 features. `redundancy_weight` is the paper's lambda.
     """
 
+    family: ClassVar[str] = "redundancy reduction"
     views: ClassVar[str] = "asymmetric"
     recipe: ClassVar[Recipe] = Recipe(
         optimizer="lars",
@@ -34,6 +37,7 @@ class BarlowTwins(Method):
         bias_lr_scale=0.0048 / 0.2,  # biases and norms; paper, section 2.2
     )
     scope: ClassVar = "batch"
+    heads: ClassVar[str] = "MLP d-{hidden_dim}-{hidden_dim}-{projector_dim}, BatchNorm"
     paper: ClassVar[str] = "2103.03230"
 
     def __init__(
@@ -49,8 +53,9 @@ class BarlowTwins(Method):
         self.projector = BarlowTwinsProjectionHead(self.width, hidden_dim, projector_dim)
         self.criterion = BarlowTwinsLoss(lambda_param=redundancy_weight)
 
-    def forward(self, views: list[Tensor]) -> Output:
+    def forward(self, views: list[Tensor], scans: Tensor | None = None) -> Output:
         first, second = views  # each [B, C, H, W]
+        self.check_batch(first)
         features = self.backbone(first)  # [B, D]
         embeddings = self.projector(features)  # [B, E]
         twins = self.projector(self.backbone(second))  # [B, E]

@@ -1,5 +1,4 @@
-"""What a method is: a module with two verbs (`forward`, `after_step`) and three facts (`views`, `recipe`,
-`scope`).
+"""What a method is: a module with two verbs (`forward`, `after_step`) and facts (`views`, `recipe`, `scope`, others).
 
 A method knows no trainer, optimiser, logger, path or rank. It owns its backbone, its heads and, where it has
 one, its teacher; whoever trains it calls `forward`, `cancel_gradients` and `after_step`, and exports
@@ -19,31 +18,12 @@ from lightly.models.utils import update_momentum
 from lightly.utils import dist
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ssl_zoo.errors import UserError
+from ssl_zoo.methods.recipe import Recipe
 
 Module = TypeVar("Module", bound=nn.Module)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """The optimiser and schedule of a method's paper, free of batch size and run length.
-
-    The peak learning rate is `base_lr * batch / lr_per`; it is reached after `warmup` (a fraction of all
-    steps) and falls by a cosine to `final_lr` (a fraction of the peak).
-    """
-
-    optimizer: Literal["lars", "sgd", "adamw"]
-    base_lr: float
-    weight_decay: float
-    lr_per: int = 256
-    momentum: float = 0.9  # sgd and lars
-    betas: tuple[float, float] = (0.9, 0.999)  # adamw
-    warmup: float = 0.1  # fraction of all steps
-    final_lr: float = 0.0  # fraction of the peak
-    bias_lr_scale: float | None = None  # learning rate of biases and norms, relative to that of the weights
-    weight_decay_end: float | None = None  # cosine from weight_decay to this; None keeps it
-    clip_norm: float | None = None  # largest gradient norm over all parameters
 
 
 @dataclass
@@ -61,14 +41,22 @@ class Method(nn.Module):
 
     `backbone` is a timm model with `num_classes=0`, images `[B, C, H, W]` to features `[B, D]`. Randomness
     inside `forward` comes from torch's global state, which the trainer seeds.
+
+    A batch may be spread over processes (torch.distributed): each holds an equal part of it, in the order of the
+    processes, and starts `forward` from the same random state. With BatchNorm synchronised everywhere but in
+    `own_batchnorm`, the mean over processes of the losses and of the gradients is then that of one process.
     """
 
+    family: ClassVar[str]  # the idea it belongs to, in a word or two
     views: ClassVar[str]  # the view recipe it eats, a key of training.views.VIEWS
     recipe: ClassVar[Recipe]
     scope: ClassVar[Literal["sample", "batch"]]  # "batch": the loss couples samples, so no gradient accumulation
+    negatives: ClassVar[bool] = False  # whether other images are pushed away, and `scans` changes the loss
     role: ClassVar[Literal["student", "teacher"]] = "student"  # which copy `encoder()` exports
     needs: ClassVar[Literal["any", "vit", "cnn"]] = "any"
+    heads: ClassVar[str]  # what stands behind the backbone; {name} is an argument of the constructor
     paper: ClassVar[str]  # arXiv number
+    own_batchnorm: ClassVar[tuple[str, ...]] = ()  # parts whose BatchNorm must not be synchronised
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
@@ -77,11 +65,33 @@ class Method(nn.Module):
             wanted = "a timm vision transformer" if self.needs == "vit" else "a convolutional network"
             raise UserError(f"method {type(self).__name__} needs {wanted} as backbone, not {type(backbone).__name__}")
         self.backbone = backbone
-        self.width = int(cast(int, backbone.num_features))  # D, the length of a feature vector
+        # D, the length of a feature vector; some timm models (MobileNetV3) have layers behind their `num_features`.
+        self.width = int(cast(int, getattr(backbone, "head_hidden_size", None) or backbone.num_features))
 
-    def forward(self, views: list[Tensor]) -> Output:
-        """The loss of one batch of views, each `[B, C, h, w]`, B >= 2."""
+    def forward(self, views: list[Tensor], scans: Tensor | None = None) -> Output:
+        """The loss of one batch of views, each `[B, C, h, w]`.
+
+        `scans`, int64 `[B]`, numbers the scan that each image is a frame of, -1 where that is not known. A method with
+        `negatives` then pushes no image away from another of its own scan; the others ignore it. Raises UserError for
+        a batch of one image where `coupling` needs two.
+        """
         raise NotImplementedError
+
+    def coupling(self) -> str | None:
+        """What makes an image's loss depend on the rest of its batch, or None where nothing does.
+
+        With None, the mean over parts of a batch (gradient accumulation) equals the whole batch; otherwise it does not.
+        """
+        if self.scope == "batch":
+            return "its loss couples the images of a batch"
+        if any(isinstance(module, _BatchNorm) and module.training for module in self.modules()):
+            return "its BatchNorm takes statistics over a batch"
+        return None
+
+    def check_batch(self, images: Tensor) -> None:
+        """Raises UserError when a whole batch is one image `[1, ...]` and that leaves nothing to compare it with."""
+        if len(images) * dist.world_size() < 2 and (reason := self.coupling()):
+            raise UserError(f"method {type(self).__name__} needs two images or more in a batch, for {reason}")
 
     def cancel_gradients(self, progress: float) -> None:
         """Called after backward and before the optimiser's step; drops gradients that the paper withholds."""
@@ -116,13 +126,9 @@ def cosine(start: float, end: float, progress: float) -> float:
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
 
 
-def gather(embeddings: Tensor) -> Tensor:
-    """The embeddings of all processes, `[B, E]` to `[ranks * B, E]`, with gradient; unchanged in one process.
-
-    A loss over the gathered batch is the loss of one process on the whole batch. Backward sums the ranks'
-    equal gradients and averaging them over ranks (as DDP does) then gives exactly the whole batch's gradient.
-    """
-    return torch.cat(dist.gather(embeddings), dim=0) if dist.world_size() > 1 else embeddings
+def same_scan(scans: Tensor, others: Tensor) -> Tensor:
+    """Which images of `scans` `[B]` and `others` `[N]` are known to be of one scan, bool `[B, N]`; -1 is not known."""
+    return (scans.unsqueeze(1) == others) & (scans >= 0).unsqueeze(1)
 
 
 def in_float32(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ from lightly.loss import NegativeCosineSimilarity
 from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
 from torch import Tensor, nn
 
-from ssl_zoo.methods.base import Method, Output, Recipe, cosine, follow, frozen_copy, in_float32
+from ssl_zoo.methods.base import Method, Output, cosine, follow, frozen_copy, in_float32
+from ssl_zoo.methods.recipe import Recipe
 
 
 class BYOL(Method):
@@ -24,6 +25,7 @@ class BYOL(Method):
     training mode, on statistics of its own batches, as in the authors' code.
     """
 
+    family: ClassVar[str] = "self-distillation"
     views: ClassVar[str] = "asymmetric"
     recipe: ClassVar[Recipe] = Recipe(
         optimizer="lars",
@@ -32,6 +34,9 @@ class BYOL(Method):
         warmup=0.1,  # 10 epochs of 100
     )
     scope: ClassVar = "sample"
+    heads: ClassVar[str] = (
+        "projector d-{hidden_dim}-{projector_dim} and predictor {projector_dim}-{hidden_dim}-{projector_dim}, BatchNorm"
+    )
     paper: ClassVar[str] = "2006.07733"
 
     def __init__(
@@ -50,8 +55,9 @@ class BYOL(Method):
         self.teacher = frozen_copy(nn.Sequential(self.backbone, self.projector))
         self.negative_cosine = NegativeCosineSimilarity()
 
-    def forward(self, views: list[Tensor]) -> Output:
+    def forward(self, views: list[Tensor], scans: Tensor | None = None) -> Output:
         first, second = views  # each [B, C, H, W]
+        self.check_batch(first)
         features = self.backbone(first)  # [B, D]
         embeddings = self.projector(features)  # [B, E]
         others = self.projector(self.backbone(second))  # [B, E]

@@ -16,7 +16,8 @@ from timm.layers.format import Format
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from ssl_zoo.methods.base import Method, Output, Recipe, cosine, follow, frozen_copy, in_float32
+from ssl_zoo.methods.base import Method, Output, cosine, follow, frozen_copy, in_float32
+from ssl_zoo.methods.recipe import Recipe
 
 
 class DINO(Method):
@@ -30,9 +31,11 @@ class DINO(Method):
     steps; the defaults suit some hundred to some thousand steps. `teacher_temperature` rises linearly from
     `warmup_teacher_temperature` over `temperature_warmup` of the run (30 of 100 epochs). The last layer stays
     as it is for the first `freeze_last_layer` of the run (1 of 100 epochs). The recipe is that for a ViT, on
-    a ResNet too.
+    a ResNet too; features after a ReLU have a large common part, on which the head collapses easily, and
+    `head_batchnorm` (an option of the released code, off there) takes it out.
     """
 
+    family: ClassVar[str] = "self-distillation"
     views: ClassVar[str] = "multi_crop"
     recipe: ClassVar[Recipe] = Recipe(
         optimizer="adamw",
@@ -45,6 +48,9 @@ class DINO(Method):
     )
     scope: ClassVar = "batch"  # the centre is a mean over the batch
     role: ClassVar = "teacher"
+    heads: ClassVar[str] = (
+        "MLP d-{hidden_dim}-{hidden_dim}-{bottleneck_dim}, no BatchNorm, and {n_prototypes} prototypes of length one"
+    )
     paper: ClassVar[str] = "2104.14294"
 
     progress: Tensor
@@ -64,6 +70,7 @@ class DINO(Method):
         ema_start: float = 0.99,
         ema_end: float = 1.0,
         freeze_last_layer: float = 0.01,
+        head_batchnorm: bool = False,
     ) -> None:
         super().__init__(backbone)
         self.ema_start, self.ema_end = ema_start, ema_end
@@ -75,16 +82,17 @@ class DINO(Method):
             accept_any_size(backbone)
 
         sizes = (self.width, hidden_dim, bottleneck_dim, n_prototypes)
-        self.head = build_head(*sizes)
-        # A head with weight norm cannot be deep-copied once it has run: a second one takes over the weights.
-        self.teacher_head = build_head(*sizes).requires_grad_(False)
+        self.head = build_head(*sizes, head_batchnorm)
+        # A head with weight norm cannot be deep-copied: a second one takes over the weights.
+        self.teacher_head = build_head(*sizes, head_batchnorm).requires_grad_(False)
         self.teacher_head.load_state_dict(self.head.state_dict())
         self.teacher = frozen_copy(backbone)
         self.criterion = DINOLoss(n_prototypes, student_temp=student_temperature, center_momentum=center_momentum)
         self.register_buffer("progress", torch.zeros(()))  # a buffer, so that a resumed run has the same temperature
 
-    def forward(self, views: list[Tensor]) -> Output:
+    def forward(self, views: list[Tensor], scans: Tensor | None = None) -> Output:
         batch = len(views[0])
+        self.check_batch(views[0])
         large, small = torch.cat(views[:2]), views[2:]  # [2B, C, H, W]
         features = self.backbone(large)  # [2B, D]
         student = self.head(features)  # [2B, K]
@@ -97,12 +105,16 @@ class DINO(Method):
         return Output(loss, features[:batch].detach(), student[:batch].detach())
 
     def cross_entropy(self, teacher: Tensor, student: Tensor) -> Tensor:
-        """Mean over all pairs of a teacher's view and another view of the student; moves the centre.
+        """Mean over all pairs of a teacher's view and another view of the student; moves the centre in training.
 
         Logits of the teacher `[2, B, K]` and of the student `[views, B, K]`.
         """
         temperature = self.teacher_temperature_at(float(self.progress))
-        return self.criterion(list(teacher), list(student), teacher_temp=temperature)
+        center = self.criterion.center.clone()
+        loss = self.criterion(list(teacher), list(student), teacher_temp=temperature)
+        if not self.training:  # lightly moves the centre in evaluation mode too
+            self.criterion.center.copy_(center)
+        return loss
 
     def teacher_temperature_at(self, progress: float) -> float:
         """Linear from the warm-up temperature to the final one, then constant."""
@@ -134,11 +146,13 @@ class DINO(Method):
         return self.teacher
 
 
-def build_head(width: int, hidden_dim: int, bottleneck_dim: int, n_prototypes: int) -> DINOProjectionHead:
+def build_head(
+    width: int, hidden_dim: int, bottleneck_dim: int, n_prototypes: int, batchnorm: bool
+) -> DINOProjectionHead:
     """lightly's head, whose last layer has rows of length one, without the warning about torch's older weight norm."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        return DINOProjectionHead(width, hidden_dim, bottleneck_dim, n_prototypes)
+        return DINOProjectionHead(width, hidden_dim, bottleneck_dim, n_prototypes, batch_norm=batchnorm)
 
 
 def accept_any_size(backbone: VisionTransformer) -> None:

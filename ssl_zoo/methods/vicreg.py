@@ -13,7 +13,9 @@ from lightly.loss.vicreg_loss import covariance_loss, invariance_loss, variance_
 from lightly.models.modules.heads import VICRegProjectionHead
 from torch import Tensor, nn
 
-from ssl_zoo.methods.base import Method, Output, Recipe, gather, in_float32
+from ssl_zoo.methods.base import Method, Output, in_float32
+from ssl_zoo.methods.processes import gather
+from ssl_zoo.methods.recipe import Recipe
 
 
 class VICReg(Method):
@@ -25,6 +27,7 @@ class VICReg(Method):
     `projector_dim` are 8192 in the paper; the default is scaled to networks of 512 features.
     """
 
+    family: ClassVar[str] = "redundancy reduction"
     views: ClassVar[str] = "two_view_solarised"
     recipe: ClassVar[Recipe] = Recipe(
         optimizer="lars",
@@ -34,6 +37,7 @@ class VICReg(Method):
         final_lr=0.002,  # paper: "the final value is 0.002" (of the peak, released code)
     )
     scope: ClassVar = "batch"
+    heads: ClassVar[str] = "MLP d-{hidden_dim}-{hidden_dim}-{projector_dim}, BatchNorm"
     paper: ClassVar[str] = "2105.04906"
 
     def __init__(
@@ -52,8 +56,9 @@ class VICReg(Method):
         self.covariance_weight = covariance_weight
         self.projector = VICRegProjectionHead(self.width, hidden_dim, projector_dim, num_layers=3)
 
-    def forward(self, views: list[Tensor]) -> Output:
+    def forward(self, views: list[Tensor], scans: Tensor | None = None) -> Output:
         first, second = views  # each [B, C, H, W]
+        self.check_batch(first)
         features = self.backbone(first)  # [B, D]
         embeddings = self.projector(features)  # [B, E]
         others = self.projector(self.backbone(second))  # [B, E]

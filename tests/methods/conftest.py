@@ -58,7 +58,7 @@ def views_for(method: Method, batch: int, channels: int = 1, seed: int = 0) -> l
     """Noisy copies of `frames`, as many and as large as the method eats."""
     base = frames(batch, channels, seed)
     generator = torch.Generator().manual_seed(seed + 1)
-    count = {"single": 1, "multi_crop": 4}.get(method.views, 2)
+    count = {"single": 1, "autoencoder": 1, "multi_crop": 4}.get(method.views, 2)
     views = [base + 0.2 * torch.randn(base.shape, generator=generator) for _ in range(count)]
     return views[:2] + [view[..., 8:24, 8:24].contiguous() for view in views[2:]]
 
@@ -77,4 +77,4 @@ class Flat(nn.Module):
 @pytest.fixture
 def tiny() -> SimpleNamespace:
     """The builders above, for test files cannot import this one."""
-    return SimpleNamespace(build=build, frames=frames, views_for=views_for, Flat=Flat)
+    return SimpleNamespace(build=build, frames=frames, views_for=views_for, Flat=Flat, small=SMALL)

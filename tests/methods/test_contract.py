@@ -5,15 +5,19 @@ from __future__ import annotations
 import copy
 
 import pytest
+import timm
 import torch
 
+from ssl_zoo.encoders.backbones import build_backbone
+from ssl_zoo.encoders.files import Card, load_encoder, save_encoder
 from ssl_zoo.errors import UserError
 from ssl_zoo.methods import METHODS
 from ssl_zoo.training.optim import build_optimizer
 from ssl_zoo.training.views import VIEWS
 
-CASES = [(name, kind) for name in METHODS for kind in ("cnn", "vit") if (name, kind) != ("mae", "cnn")]
+CASES = [(name, kind) for name in METHODS for kind in ("cnn", "vit") if METHODS[name].needs in ("any", kind)]
 every_method = pytest.mark.parametrize(("name", "kind"), CASES, ids=["-".join(case) for case in CASES])
+SLOW = pytest.mark.slow
 WITH_TEACHER = ["moco", "byol", "dino"]
 
 
@@ -98,14 +102,43 @@ def test_saved_loaded_and_continued_equals_never_stopped(tiny, name, kind):
 
 
 @every_method
-def test_the_exported_encoder_is_the_trained_copy_and_gives_features(tiny, name, kind):
+def test_a_look_in_evaluation_mode_changes_nothing_that_is_saved(tiny, name, kind):
     method = tiny.build(name, kind)
-    optimizer = build_optimizer(method, method.recipe, batch_size=8)
-    step(method, optimizer, tiny.views_for(method, 8), 0, progress=0.1)
+    method(tiny.views_for(method, 8))
+    method.after_step(0.2)
+    before = copy.deepcopy(method.state_dict())
+    method.eval()(tiny.views_for(method, 8, seed=1))
+    after = method.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
+
+
+@every_method
+def test_the_exported_encoder_gives_the_trained_networks_features_to_the_bit(tiny, tmp_path, name, kind):
+    network = {"cnn": "resnet10t", "vit": "vit_micro_patch8"}[kind]
+    method = METHODS[name](build_backbone(network, channels=1, size=32), **tiny.small.get(name, {}))
+    optimizer = build_optimizer(method, method.recipe, batch_size=256)
+    step(method, optimizer, tiny.views_for(method, 4), 0, progress=0.5)
     encoder = method.encoder()
     assert encoder is (method.teacher if method.role == "teacher" else method.backbone)
-    features = encoder.eval()(tiny.frames(4))
-    assert features.shape == (4, method.backbone.num_features)
+    card = Card(backbone=network, size=32, channels=1, mean=[0.0], std=[1.0], init=name)
+    save_encoder(tmp_path / name, encoder, card)
+
+    frames = tiny.frames(4)
+    features = encoder.eval()(frames)
+    assert features.shape == (4, method.width)
+    assert torch.equal(load_encoder(tmp_path / name)(frames), features)
+
+
+@pytest.mark.parametrize(
+    "network", ["tiny", pytest.param("small", marks=SLOW), pytest.param("base", marks=SLOW), "large"]
+)
+@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].needs != "cnn"])
+def test_every_width_of_timms_vits_trains(tiny, name, network):
+    backbone = timm.create_model(f"vit_{network}_patch16_224", num_classes=0, in_chans=1, img_size=32, depth=1)
+    method = METHODS[name](backbone, **tiny.small.get(name, {}))
+    method(tiny.views_for(method, 2)).loss.backward()
+    assert [key for key, value in method.named_parameters() if value.requires_grad and value.grad is None] == []
 
 
 @pytest.mark.parametrize("name", WITH_TEACHER)
@@ -118,7 +151,10 @@ def test_a_teacher_moves_once_per_step_and_never_in_forward(tiny, name):
     assert all(torch.equal(before[key], value) for key, value in teacher_parameters(method).items())
     optimizer.step()
     method.after_step(0.5)
-    assert any(not torch.equal(before[key], value) for key, value in teacher_parameters(method).items())
+    moved = {key: value.clone() for key, value in teacher_parameters(method).items()}
+    assert any(not torch.equal(before[key], value) for key, value in moved.items())
+    method(views)  # nor in the next one
+    assert all(torch.equal(moved[key], value) for key, value in teacher_parameters(method).items())
 
 
 @every_method
@@ -131,7 +167,7 @@ def test_the_loss_falls_on_64_frames(tiny, name, kind):
         with torch.no_grad():
             method(views)
         method.after_step(0.0)
-    losses = [step(method, optimizer, views, 0, progress=0.5) for _ in range(20)]
+    losses = [step(method, optimizer, views, 0, progress=0.5) for _ in range(10)]
     assert losses[-1] < losses[0]
 
 
@@ -140,6 +176,9 @@ def test_every_method_names_a_view_recipe_and_its_paper():
         assert method.views in VIEWS
         assert method.paper.count(".") == 1
         assert method.__doc__
+        assert method.family
+        assert method.scope in ("sample", "batch")
+    assert [name for name, method in METHODS.items() if method.negatives] == ["simclr", "moco"]
 
 
 def test_mae_refuses_a_convolutional_backbone(tiny):

@@ -11,7 +11,7 @@ from torch import nn
 
 from ssl_zoo.methods import METHODS
 from ssl_zoo.methods.base import cosine
-from ssl_zoo.methods.dino import accept_any_size
+from ssl_zoo.methods.dino import accept_any_size, build_head
 from ssl_zoo.methods.mae import random_mask
 
 
@@ -67,7 +67,7 @@ def test_keys_enter_the_queue_after_the_step_and_are_saved_with_the_method(tiny)
 
 
 def test_shuffled_keys_come_back_in_the_order_of_their_images(tiny):
-    method = tiny.build("moco", "cnn", key_chunks=4)
+    method = tiny.build("moco", "cnn", key_chunks=4, projector_dim=3)
     method.teacher = nn.Sequential(nn.Flatten(), nn.Linear(1024, 3))  # nothing couples the samples here
     images = tiny.frames(37)
     expected = nn.functional.normalize(method.teacher(images), dim=1)
@@ -90,6 +90,17 @@ def test_the_last_layer_of_dino_is_frozen_at_first_only_and_its_rows_have_length
     assert method.head.last_layer.weight_v.grad is None
     method.head(torch.randn(2, method.width))
     torch.testing.assert_close(method.head.last_layer.weight.norm(dim=1), torch.ones(32))
+
+
+def test_batchnorm_in_the_head_of_dino_takes_out_what_all_features_share(tiny):
+    features = torch.rand(32, 16) * 0.01 + 5.0  # after a ReLU: nearly the same for every image
+    spread = {}
+    for batchnorm in (False, True):
+        method = tiny.build("dino", "cnn", head_batchnorm=batchnorm)
+        assert method.teacher_head.state_dict().keys() == method.head.state_dict().keys()
+        head = build_head(16, 32, 16, 64, batchnorm)
+        spread[batchnorm] = float(head(features).std(0).mean().detach())
+    assert spread[True] > 10 * spread[False]
 
 
 @pytest.mark.parametrize("class_token", [True, False])
