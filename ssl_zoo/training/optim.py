@@ -34,6 +34,8 @@ class OptimRecipe(Protocol):
     @property
     def base_lr(self) -> float: ...
     @property
+    def lr_rule(self) -> str: ...
+    @property
     def lr_per(self) -> int: ...
     @property
     def weight_decay(self) -> float: ...
@@ -44,7 +46,13 @@ class OptimRecipe(Protocol):
     @property
     def warmup(self) -> float: ...
     @property
+    def schedule(self) -> str: ...
+    @property
     def final_lr(self) -> float: ...
+    @property
+    def step_factor(self) -> float: ...
+    @property
+    def step_every(self) -> float: ...
     @property
     def bias_lr_scale(self) -> float | None: ...
     @property
@@ -57,11 +65,10 @@ def build_optimizer(model: nn.Module, recipe: OptimRecipe, *, batch_size: int) -
 
     Group "weights" decays and, under LARS, adapts its step to the ratio of norms. Group "biases" (biases,
     norms, all 1-D parameters, tokens and position tables) does neither, and has `bias_lr_scale` times the
-    learning rate. `batch_size` is the number of images per optimiser step over all processes: lr = base_lr *
-    batch_size / lr_per.
+    learning rate. `batch_size` is the number of images per optimiser step over all processes, see `peak_lr`.
     """
     groups = parameter_groups(model)
-    peak = recipe.base_lr * batch_size / recipe.lr_per
+    peak = peak_lr(recipe, batch_size)
     for group in groups:
         scale = recipe.bias_lr_scale if group["name"] == "biases" else None
         group["peak_lr"] = group["lr"] = peak * (1.0 if scale is None else scale)
@@ -73,6 +80,17 @@ def build_optimizer(model: nn.Module, recipe: OptimRecipe, *, batch_size: int) -
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=peak, betas=recipe.betas)
     raise unknown("optimizer", recipe.optimizer, ["lars", "sgd", "adamw"])
+
+
+def peak_lr(recipe: OptimRecipe, batch_size: int) -> float:
+    """The highest learning rate, of the weights, at a batch size over all processes."""
+    if recipe.lr_rule == "linear":
+        return recipe.base_lr * batch_size / recipe.lr_per
+    if recipe.lr_rule == "sqrt":
+        return recipe.base_lr * math.sqrt(batch_size / recipe.lr_per)
+    if recipe.lr_rule == "fixed":
+        return recipe.base_lr
+    raise unknown("lr_rule", recipe.lr_rule, ["linear", "sqrt", "fixed"])
 
 
 def parameter_groups(model: nn.Module) -> list[dict]:
@@ -97,13 +115,20 @@ def set_schedule(optimizer: Optimizer, recipe: OptimRecipe, step: int, total_ste
 
 
 def lr_factor(recipe: OptimRecipe, step: int, total_steps: int) -> float:
-    """Share of the peak learning rate: linear from 1/w over the first w steps, then a cosine down to
-    `final_lr`.
+    """Share of the peak learning rate: linear from 1/w over the first w steps, then what `schedule` says.
+
+    "cosine" falls to `final_lr` at the last step; "step" multiplies by `step_factor` after each `step_every` of the
+    run, at least a step long, counted from the end of the warm-up.
     """
     warmup = round(recipe.warmup * total_steps)
     if step < warmup:
         return (step + 1) / warmup
-    return _cosine(1.0, recipe.final_lr, step - warmup, total_steps - warmup)
+    if recipe.schedule == "cosine":
+        return _cosine(1.0, recipe.final_lr, step - warmup, total_steps - warmup)
+    if recipe.schedule == "step":
+        period = max(1, round(recipe.step_every * total_steps))
+        return recipe.step_factor ** ((step - warmup) // period)
+    raise unknown("schedule", recipe.schedule, ["cosine", "step"])
 
 
 def weight_decay_at(recipe: OptimRecipe, step: int, total_steps: int) -> float:

@@ -12,7 +12,7 @@ from torch import nn
 
 from ssl_zoo.errors import UserError
 from ssl_zoo.methods import METHODS, Recipe
-from ssl_zoo.training.optim import build_optimizer, lr_factor, set_schedule, weight_decay_at
+from ssl_zoo.training.optim import build_optimizer, lr_factor, peak_lr, set_schedule, weight_decay_at
 
 torch.set_num_threads(1)
 LARS = Recipe(optimizer="lars", base_lr=0.2, weight_decay=1e-6, bias_lr_scale=0.024, final_lr=0.001)
@@ -88,6 +88,46 @@ def test_the_schedule_equals_its_closed_form_at_every_step():
         assert found["weights"]["weight_decay"] == pytest.approx(decay)
         assert found["biases"]["weight_decay"] == 0
     assert found["weights"]["lr"] == pytest.approx(0.01)  # the last step has the final rate
+
+
+@pytest.mark.parametrize(("rule", "per", "expected"), [("linear", 256, 0.3), ("sqrt", 4, 2.4), ("fixed", 256, 0.3)])
+def test_the_peak_rate_follows_its_rule_of_the_batch(rule, per, expected):
+    recipe = Recipe(optimizer="sgd", base_lr=0.3, weight_decay=0.0, lr_rule=rule, lr_per=per)
+    assert peak_lr(recipe, 256) == pytest.approx(expected)
+    assert groups(build_optimizer(Tiny(), recipe, batch_size=256))["weights"]["lr"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("warmup", "every", "total"), [(0.0, 0.05, 40), (0.1, 0.1, 50), (0.0, 0.3, 10), (0.0, 0.1, 3)])
+def test_a_schedule_of_steps_falls_by_its_factor_after_each_period(warmup, every, total):
+    recipe = Recipe(
+        optimizer="adamw",
+        base_lr=1.0,
+        weight_decay=0.0,
+        warmup=warmup,
+        schedule="step",
+        step_factor=0.5,
+        step_every=every,
+    )
+    start, period = round(warmup * total), max(1, round(every * total))
+    expected = [(step + 1) / start for step in range(start)]
+    while len(expected) < total:
+        expected.append(0.5 ** ((len(expected) - start) // period))
+    assert [lr_factor(recipe, step, total) for step in range(total)] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"optimizer": "adam"}, "unknown optimizer 'adam'; did you mean 'adamw'"),
+        ({"lr_rule": "squared"}, "unknown lr_rule 'squared'"),
+        ({"schedule": "steps"}, "unknown schedule 'steps'; did you mean 'step'"),
+        ({"step_factor": 0.0}, "step_factor must be above 0 and at most 1, not 0.0"),
+        ({"step_every": 1.5}, "step_every must be above 0 and at most 1, not 1.5"),
+    ],
+)
+def test_a_recipe_that_cannot_be_is_refused(fields, message):
+    with pytest.raises(UserError, match=message):
+        Recipe(**{"optimizer": "sgd", "base_lr": 0.1, "weight_decay": 0.0, **fields})
 
 
 def test_a_schedule_of_lars_keeps_the_ratio_of_the_groups_and_the_adaptation():
