@@ -1,9 +1,12 @@
-"""Signs of collapse, read from a batch of features alone: cheap, and the same for every method."""
+"""Signs of health, read from a batch of features alone: cheap, and the same for every method."""
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 @torch.no_grad()
@@ -18,12 +21,39 @@ def feature_health(features: Tensor) -> dict[str, float]:
       (Roy & Vetterli 2007).
     """
     features = features.detach().float()
-    unit = torch.nn.functional.normalize(features, dim=1)
+    unit = F.normalize(features, dim=1)
     return {
         "feature_std": float(unit.std(0, correction=0).mean() * features.shape[1] ** 0.5),
         "rankme": _spectral_rank(features),
         "effective_rank": _spectral_rank(features - features.mean(0)),
     }
+
+
+@torch.no_grad()
+def alignment_and_uniformity(first: Tensor, second: Tensor | None = None) -> dict[str, float]:
+    """How near the features of two views of an image are, and how evenly all features fill the sphere; both `[B, D]`.
+
+    - `alignment`: mean squared distance between the two l2-normalised features of a pair, 0 (equal) to 4; left out
+      where there is no second view.
+    - `uniformity`: log of the mean of exp(-2 distance^2) over all pairs of different images, -8 to 0 (all equal), the
+      mean over the two views. An even spread over a sphere of many dimensions gives nearly -4.
+
+    Wang & Isola, arXiv 2005.10242, equations 5 and 6 with alpha = 2 and t = 2. Smaller is better for both.
+    """
+    sides = [F.normalize(side.detach().float(), dim=1) for side in (first, second) if side is not None]
+    found = {"uniformity": sum(_uniformity(side) for side in sides) / len(sides)}
+    if len(sides) == 2:
+        found["alignment"] = float((sides[0] - sides[1]).square().sum(1).mean())
+    return found
+
+
+def _uniformity(unit: Tensor) -> float:
+    if len(unit) < 2:
+        return 0.0
+    cosine = unit @ unit.T  # [B, B]
+    above = torch.triu_indices(len(unit), len(unit), offset=1, device=unit.device)
+    distance = 2 - 2 * cosine[above[0], above[1]]  # squared; one for each pair of images
+    return float(torch.logsumexp(-2 * distance, 0)) - math.log(distance.numel())
 
 
 def _spectral_rank(features: Tensor) -> float:

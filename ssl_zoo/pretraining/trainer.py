@@ -1,106 +1,45 @@
 """Pre-training: one loop for every method, on Lightning Fabric, that a `kill -9` only delays.
 
-Every random draw is a function of (seed, step), and every schedule of (step, steps): a checkpoint therefore needs
-the weights, the optimiser and the step, and a resumed run equals an undisturbed one to the bit on the CPU.
+Every random draw is a function of (seed, step), and every schedule of the share of the budget that is gone: a
+checkpoint therefore needs the weights, the optimiser, the step and the clock, and a resumed run equals an undisturbed
+one to the bit on the CPU (except under a budget in seconds). There is no loss scaler to save: the precisions are
+float32 and bf16, which needs none.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import functools
 import json
-import logging
-import math
-import resource
-import sys
+import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from lightning_fabric import Fabric
-from torch import Tensor
 
-from ssl_zoo.encoders.backbones import build_backbone
 from ssl_zoo.encoders.files import Card, save_encoder
-from ssl_zoo.errors import UserError
-from ssl_zoo.files import fingerprint
-from ssl_zoo.methods import METHODS
-from ssl_zoo.methods.base import Method, Recipe
-from ssl_zoo.pretraining.monitor import feature_health
-from ssl_zoo.scans.clips import PairSampler
+from ssl_zoo.errors import UserError, unknown
+from ssl_zoo.methods.base import Method
+from ssl_zoo.pretraining import streams
+from ssl_zoo.pretraining.batches import Batches
+from ssl_zoo.pretraining.budget import Clock
+from ssl_zoo.pretraining.collapse import collapse_event, has_collapsed
+from ssl_zoo.pretraining.endings import Collapsed, Interrupted
+from ssl_zoo.pretraining.probe_monitor import LabelledImages
+from ssl_zoo.pretraining.processes import Processes, connect
+from ssl_zoo.pretraining.settings import PretrainSettings, build_method
+from ssl_zoo.pretraining.spent import Ledger, Spent
+from ssl_zoo.pretraining.step import Stepper
+from ssl_zoo.pretraining.watch import Moment, Watch
 from ssl_zoo.scans.frames import FrameStore
+from ssl_zoo.training.batchnorm import synchronised
 from ssl_zoo.training.checkpoint import newest_checkpoint, save_checkpoint
 from ssl_zoo.training.optim import build_optimizer, set_schedule
-from ssl_zoo.training.precision import resolve_precision
-from ssl_zoo.training.views import ViewSettings, make_views
 
-VERSION = 1  # raised when a change to this loop changes the weights that come out
 SHOW_EVERY_S = 1.0  # between two reports of progress
-ORDER, PAIRS, VIEWS, FORWARD = range(4)  # the random streams of a run
-
-
-class Diverged(ArithmeticError):
-    """The loss is no longer a number."""
-
-
-@dataclass(frozen=True)
-class PretrainSettings:
-    """All that decides the weights of one pre-training run, beside the frames."""
-
-    method: str
-    backbone: str
-    size: int
-    channels: int
-    frames_seen: int
-    batch_size: int
-    pairing: str = "temporal"
-    window_s: float = 0.2
-    seed: int = 0
-    params: dict[str, Any] = field(default_factory=dict)
-    recipe: dict[str, Any] = field(default_factory=dict)
-    views: dict[str, Any] = field(default_factory=dict)
-    precision: str = "auto"
-    threads: int = 1
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps; a remainder of less than one batch is not spent."""
-        return self.frames_seen // self.batch_size
-
-    def fingerprint(self, store_fingerprint: str) -> str:
-        """Changes when anything that decides the weights changes."""
-        return fingerprint([VERSION, dataclasses.asdict(self), store_fingerprint])
-
-
-def build_method(settings: PretrainSettings) -> tuple[Method, Recipe]:
-    """The method on a fresh backbone, both drawn from `settings.seed`, and its recipe with the overrides."""
-    backbone = build_backbone(settings.backbone, channels=settings.channels, size=settings.size, seed=settings.seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_mix(settings.seed, FORWARD, 0))
-        try:
-            method = METHODS[settings.method](backbone, **settings.params)
-        except TypeError as error:
-            raise UserError(f"pretrain.params.{settings.method}: {error}") from error
-    try:
-        recipe = dataclasses.replace(method.recipe, **settings.recipe)
-    except TypeError as error:
-        raise UserError(f"pretrain.recipes.{settings.method}: {error}") from error
-    return method, recipe
-
-
-def view_settings(views: dict[str, Any]) -> ViewSettings:
-    """The experiment's overrides of the view recipes."""
-    try:
-        pairs: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in views.items()
-        }
-        return ViewSettings(**pairs)
-    except TypeError as error:
-        raise UserError(f"pretrain.views: {error}") from error
+ON_COLLAPSE = ("warn", "stop")
 
 
 def pretrain(
@@ -109,182 +48,201 @@ def pretrain(
     out: Path,
     *,
     device: str = "cpu",
+    labelled: LabelledImages | None = None,
+    on_collapse: str = "warn",
     checkpoint_every_s: float = 30.0,
     report: Callable[[float, str], None] = lambda done, line: None,
+    stop_requested: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train one method on the frames of `store` and write its encoder folder `out`.
 
-    Beside the encoder stand `history.jsonl` (loss, learning rate and monitors along the way) and `budget.json` (what
-    the run spent). Work in progress lives in a hidden neighbour `.work-*`; a run that was stopped goes on from its
-    newest checkpoint. `report(share done, line)` is called about once a second.
+    Beside the encoder stand `history.jsonl` (loss, learning rate and monitors along the way, see `watch.Watch`) and
+    `budget.json` (what the run spent). Work in progress lives in a hidden neighbour `.work-*`; a run that was stopped
+    goes on from its newest checkpoint. `report(share done, line)` is called about once a second.
 
-    Raises UserError for settings that cannot work and Diverged when the loss is not a number.
+    `labelled` are images of training patients to watch the encoder by; they change no weight. `on_collapse` "warn"
+    records a collapse (an `event` in the history, `collapsed_at_step` in the budget, words in every report), "stop"
+    ends the run as well. `stop_requested` is asked at every step; once it says yes, the run writes a checkpoint after
+    that step and raises Interrupted. A process that shall answer signals installs a handler that sets what it reads.
+
+    Under torchrun or Slurm's srun every process calls this with the same arguments; `out` must be on a disk that all of
+    them share. Each trains on its part of every batch; the first one reports and writes.
+
+    Raises UserError for settings that cannot work and for a disk that is full, Diverged when loss or gradient are not
+    finite, Collapsed as said, and Interrupted.
     """
+    if on_collapse not in ON_COLLAPSE:
+        raise unknown("on_collapse", on_collapse, ON_COLLAPSE)
     if len(store) < settings.batch_size:
         raise UserError(
             f"the frame store has {len(store)} frames, fewer than one batch of {settings.batch_size}; "
             "lower pretrain.batch_size or sample more frames"
         )
+    timeline = settings.budget.timeline(settings.batch_size)
     method, recipe = build_method(settings)
-    mean, std = [store.mean] * settings.channels, [store.std] * settings.channels
-    overrides = view_settings(settings.views)
-    pairs = PairSampler(store.index, settings.pairing, settings.window_s)
-
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces its precision at every start
-    fabric = Fabric(
-        accelerator="cuda" if device.startswith("cuda") else "cpu",
-        devices=[int(device.partition(":")[2] or 0)] if device.startswith("cuda") else 1,
-        precision="bf16-mixed" if resolve_precision(settings.precision, device) == torch.bfloat16 else "32-true",
+    processes = connect(device, settings.precision)
+    _check_division(settings, method, processes)
+    batches = Batches(
+        settings, store, method.views, processes, with_scans=settings.exclude_same_scan and method.negatives
     )
+
+    fabric = processes.fabric
+    synchronised(method, fabric.device)
     method.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(method, recipe, batch_size=settings.batch_size)
     module, optimizer = fabric.setup(method, optimizer)
     module.train()
-
-    run_fingerprint = settings.fingerprint(store.fingerprint)
-    work = out.parent / f".work-{out.name}-{run_fingerprint}"
-    step, seconds, history = 0, 0.0, []
-    if state := newest_checkpoint(work):
-        method.load_state_dict(state["method"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, seconds, history = state["step"], state["seconds"], state["history"]
-
-    def checkpoint() -> None:
-        save_checkpoint(
-            work,
-            step,
-            {
-                "method": method.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "seconds": seconds,
-                "history": history,
-            },
-        )
-
-    generator = torch.Generator(device=fabric.device)
-    steps, log_every = settings.steps, max(1, settings.steps // 100)
-    started = saved = shown = time.monotonic()
-    since = step
-    views: list[Tensor] = []
-    with torch.random.fork_rng(devices=[fabric.device] if fabric.device.type == "cuda" else []):
-        while step < steps:
-            rows = batch_rows(len(store), settings.batch_size, step, settings.seed)  # [B]
-            partners = pairs.pairs(rows, np.random.default_rng([settings.seed, PAIRS, step]))
-            first = torch.from_numpy(store.batch(rows)).to(fabric.device, non_blocking=True)
-            second = torch.from_numpy(store.batch(partners)).to(fabric.device, non_blocking=True)
-            generator.manual_seed(_mix(settings.seed, VIEWS, step))
-            views = make_views(
-                method.views,
-                first,
-                second,
-                size=settings.size,
-                mean=mean,
-                std=std,
-                generator=generator,
-                settings=overrides,
-            )
-            views = [view.contiguous(memory_format=torch.channels_last) for view in views]
-
-            torch.manual_seed(_mix(settings.seed, FORWARD, step))
-            set_schedule(optimizer, recipe, step, steps)
-            output = module(views)
-            loss = float(output.loss.detach())
-            if not math.isfinite(loss):
-                raise Diverged(
-                    f"{settings.method}: the loss is {loss} at step {step} of {steps}; "
-                    f"try a lower pretrain.recipes.{settings.method}.base_lr (now {recipe.base_lr})"
-                )
-            fabric.backward(output.loss)
-            method.cancel_gradients(step / steps)
-            if recipe.clip_norm is not None:
-                fabric.clip_gradients(module, optimizer, max_norm=recipe.clip_norm)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            step += 1
-            method.after_step(step / steps)
-
-            now = time.monotonic()
-            if step % log_every == 0 or step == steps:
-                history.append(
-                    {
-                        "step": step,
-                        "frames_seen": step * settings.batch_size,
-                        "loss": loss,
-                        **{f"loss_{name}": float(value) for name, value in output.parts.items()},
-                        "lr": max(group["lr"] for group in optimizer.param_groups),
-                        **feature_health(output.features),
-                    }
-                )
-            if now - shown >= SHOW_EVERY_S or step == steps:
-                speed = (step - since) * settings.batch_size / (now - started)
-                report(step / steps, f"loss {loss:.3f}, {speed:.0f} frames/s")
-                shown = now
-            if now - saved >= checkpoint_every_s and step < steps:
-                seconds, saved = seconds + (now - started), now
-                started, since = now, step
-                checkpoint()
-    seconds += time.monotonic() - started
+    advice = f"try a lower pretrain.recipes.{settings.method}.base_lr (now {recipe.base_lr})"
+    stepper = Stepper(method, recipe, module, optimizer, processes, settings.accumulate, advice)
 
     card = Card(
         backbone=settings.backbone,
         size=settings.size,
         channels=settings.channels,
-        mean=mean,
-        std=std,
+        mean=[store.mean] * settings.channels,
+        std=[store.std] * settings.channels,
         init=settings.method,
         method=settings.method,
         role=method.role,
         seed=settings.seed,
-        config_fingerprint=run_fingerprint,
+        config_fingerprint=settings.fingerprint(store.fingerprint),
         data_fingerprint=store.fingerprint,
         patients=store.patients,
     )
+    work = out.parent / f".work-{out.name}-{card.config_fingerprint}"
+    step, elapsed, history, spent = 0, 0.0, [], Spent()
+    if state := _newest_of_all(work, processes):
+        method.load_state_dict(state["method"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, elapsed, history, spent = state["step"], state["seconds"], state["history"], Spent(**state["spent"])
+    clock, ledger = Clock(elapsed), Ledger(method, method.backbone, processes, spent)
+
+    @contextlib.contextmanager
+    def aside() -> Iterator[None]:
+        with clock.paused(), ledger.paused():
+            yield
+
+    def checkpoint() -> None:
+        with aside():
+            spent = dataclasses.asdict(ledger.total())
+            if processes.is_first:
+                state = {"method": method.state_dict(), "optimizer": optimizer.state_dict()}
+                state |= {"seconds": clock.elapsed(), "history": history, "spent": spent}
+                save_checkpoint(work, step, state)
+
+    def stop_if_collapsed() -> None:
+        at = processes.from_first(collapse_event(history))
+        if at is not None and on_collapse == "stop":
+            checkpoint()
+            raise Collapsed(
+                f"{settings.method}: the features of all images have become nearly the same (seen at step {at} of "
+                f"{timeline}); {advice}, or let it go on with on_collapse 'warn'"
+            )
+
+    def agree(loss: float) -> float:
+        """All processes learn what any of them knows: the whole batch's loss, the time, and who wants what."""
+        nonlocal elapsed, stop, save
+        mine = [float(stop_requested()), 0.0, 0.0]
+        if processes.is_first:
+            mine[1:] = [float(time.monotonic() - saved >= checkpoint_every_s), clock.elapsed()]
+        losses, stops, saves, elapsed = processes.total([loss, *mine])
+        stop, save = stops > 0, saves > 0
+        return losses / processes.size
+
+    stop_if_collapsed()
+    watch = Watch(timeline, batches.per_epoch, method, card, processes, labelled, aside)
+    stop = save = False
+    started = saved = shown = time.monotonic()
+    since = step
+    with torch.random.fork_rng(devices=[fabric.device] if fabric.device.type == "cuda" else []):
+        while not timeline.over(step, elapsed):
+            before = elapsed
+            batch = batches.of_step(step)
+            ledger.views += sum(len(view) for view in batch.views)
+            torch.manual_seed(streams.seed_of(settings.seed, streams.FORWARD, step))
+            set_schedule(optimizer, recipe, *timeline.place(step, before))
+            where = f"at step {step} of {timeline} of {settings.method}"
+            output, loss = stepper.take(batch, timeline.share(step, before), where, agree)
+            step += 1
+            method.after_step(timeline.share(step, elapsed))
+
+            over = timeline.over(step, elapsed)
+            moment = Moment(step, before, elapsed)
+            if watch.wants(moment):
+                lr = max(group["lr"] for group in optimizer.param_groups)
+                history.append(watch.row(moment, output, batch.views, settings.batch_size, loss, lr))
+                if processes.is_first and not collapse_event(history) and has_collapsed(history, settings.batch_size):
+                    history[-1]["event"] = "collapse"
+                stop_if_collapsed()
+            now = time.monotonic()
+            if processes.is_first and (now - shown >= SHOW_EVERY_S or over):
+                speed = (step - since) * settings.batch_size / (now - started)
+                at = collapse_event(history)
+                report(
+                    timeline.share(step, elapsed),
+                    f"loss {loss:.3f}, {speed:.0f} frames/s" + (f", COLLAPSED at step {at}" if at is not None else ""),
+                )
+                shown = now
+            if (save or stop) and not over:
+                checkpoint()
+                started = saved = time.monotonic()
+                since = step
+                if stop:
+                    processes.wait()  # until the first has written
+                    raise Interrupted(f"{settings.method}: stopped at step {step} of {timeline}; it goes on from there")
+    elapsed = clock.elapsed()
+
+    spent = ledger.total()
     budget = {
-        "frames_seen": steps * settings.batch_size,
-        "views_seen": steps * sum(len(view) for view in views),
-        "steps": steps,
+        "frames_seen": step * settings.batch_size,
+        "views_seen": spent.views_seen,
+        "steps": step,
         "batch_size": settings.batch_size,
-        "seconds": round(seconds, 2),
-        "peak_memory_mb": round(_peak_memory_mb(fabric.device)),
+        "forward_passes": spent.forward_passes,
+        "megapixels_seen": round(spent.megapixels_seen, 3),
+        "seconds": round(elapsed, 2),
+        "peak_memory_mb": round(spent.peak_memory_mb),
+        "devices": processes.size,
         "frames_in_store": len(store),
-        "share_without_neighbour": pairs.lonely,
+        "share_without_neighbour": batches.pairs.lonely,
+        "collapsed_at_step": collapse_event(history),
     }
-    save_encoder(
-        out,
-        method.encoder(),
-        card,
-        extras={
+    if processes.is_first:
+        extras = {
             "history.jsonl": "".join(json.dumps(row) + "\n" for row in history),
             "budget.json": json.dumps(budget, indent=1) + "\n",
-        },
-    )
-    for leftover in work.glob("step-*.pt"):
-        leftover.unlink()
-    if work.is_dir():
-        work.rmdir()
+        }
+        save_encoder(out, method.encoder(), card, extras=extras)
+        shutil.rmtree(work, ignore_errors=True)
+    processes.wait()
 
 
-def batch_rows(n_frames: int, batch_size: int, step: int, seed: int) -> np.ndarray:
-    """The store rows `[B]` of one step: epochs of permutations drawn from (seed, epoch).
-
-    What does not fill a batch at an epoch's end is left out: a batch never holds a frame twice and is never short.
-    """
-    epoch, place = divmod(step, n_frames // batch_size)
-    return _epoch_order(n_frames, seed, epoch)[place * batch_size : (place + 1) * batch_size]
-
-
-@functools.lru_cache(maxsize=1)
-def _epoch_order(n_frames: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng([seed, ORDER, epoch]).permutation(n_frames)
-
-
-def _mix(*parts: int) -> int:
-    """A 63-bit seed out of several numbers."""
-    return int(np.random.SeedSequence(parts).generate_state(2, np.uint32).view(np.uint64)[0] >> 1)
+def _newest_of_all(work: Path, processes: Processes) -> dict[str, Any] | None:
+    """The newest whole checkpoint, the same one in every process."""
+    state = newest_checkpoint(work) if processes.is_first else None
+    step = processes.from_first(state["step"] if state else None)
+    if processes.is_first or step is None:
+        return state
+    state = newest_checkpoint(work)
+    if state is None or state["step"] != step:
+        raise UserError(
+            f"{work}: the first process goes on from step {step}, and process {processes.rank} does not see that "
+            "checkpoint; the run folder must be on a disk that all machines share"
+        )
+    return state
 
 
-def _peak_memory_mb(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+def _check_division(settings: PretrainSettings, method: Method, processes: Processes) -> None:
+    """Refuse a batch that does not divide into equal parts, and parts that would not add up to the batch."""
+    if settings.accumulate < 1:
+        raise UserError(f"pretrain.accumulate is {settings.accumulate}; it must be at least 1")
+    if settings.accumulate > 1 and (reason := method.coupling()):
+        raise UserError(
+            f"pretrain.accumulate is {settings.accumulate}, and {settings.method} cannot be trained in parts of a "
+            f"batch: {reason}"
+        )
+    if settings.batch_size % (processes.size * settings.accumulate):
+        raise UserError(
+            f"pretrain.batch_size is {settings.batch_size} and does not divide into {processes.size} processes "
+            f"with {settings.accumulate} equal parts each"
+        )

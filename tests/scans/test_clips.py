@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 from ssl_zoo.errors import UserError
 from ssl_zoo.scans.clips import PairSampler
@@ -73,3 +74,60 @@ def test_an_unknown_pairing_or_an_impossible_window_is_named():
         PairSampler(random_index(3), "temporl")
     with pytest.raises(UserError, match="window_s is 0"):
         PairSampler(random_index(3), "temporal", 0)
+    with pytest.raises(UserError, match="unknown pair_weighting 'liner'; did you mean 'linear'"):
+        PairSampler(random_index(3), "temporal", 0.2, "liner")
+
+
+def test_with_linear_weighting_the_chance_of_a_partner_falls_with_its_distance_in_time():
+    index = pd.DataFrame({"scan_id": ["b"] * 3 + ["a"] * 9, "time_s": [0.0, 0.1, 0.2, *(np.arange(9) * 0.1)]})
+    sampler = PairSampler(index, "temporal", 0.3, "linear")
+    drawn = sampler.pairs(np.full(60_000, 3 + 4), np.random.default_rng(0))  # the frame at 0.4 s of scan a
+    rows, counts = np.unique(drawn, return_counts=True)
+    assert rows.tolist() == [3 + k for k in (1, 2, 3, 5, 6, 7)]
+    law = np.array([1, 2, 3, 3, 2, 1]) / 12  # 0.3 - |dt| + 0.1 in tenths
+    assert scipy.stats.chisquare(counts, 60_000 * law).pvalue > 1e-3
+    assert scipy.stats.chisquare(counts).pvalue < 1e-9  # ... which is not the uniform law
+
+
+def test_linear_weighting_draws_by_its_law_on_uneven_times_at_borders_and_in_all_rows_at_once():
+    index = random_index(40, seed=3)
+    sampler = PairSampler(index, "temporal", 0.5, "linear")
+    rng = np.random.default_rng(0)
+    drawn = np.stack([sampler.pairs(np.arange(40), rng) for _ in range(4000)])  # [4000, 40]
+    time = index["time_s"].to_numpy()
+    within = [np.diff(np.sort(time[index["scan_id"] == scan])) for scan in "abcd"]
+    step = min(gaps[gaps <= 0.5].min() for gaps in within)
+    for row in range(40):
+        near = sorted(allowed(index, row, 0.5))
+        if not near:
+            assert set(drawn[:, row]) == {row}
+            continue
+        weight = 0.5 - abs(time[near] - time[row]) + step
+        counts = np.array([(drawn[:, row] == other).sum() for other in near])
+        assert counts.sum() == 4000
+        expected = 4000 * weight / weight.sum()
+        assert (abs(counts - expected) < 5 * np.sqrt(expected) + 1).all()
+
+
+def test_a_frame_at_the_border_of_the_window_keeps_a_chance_under_linear_weighting():
+    index = pd.DataFrame({"scan_id": "a", "time_s": [0.0, 0.1, 0.3]})
+    drawn = PairSampler(index, "temporal", 0.3, "linear").pairs(np.zeros(4000, int), np.random.default_rng(0))
+    assert 850 < (drawn == 2).sum() < 1150  # weights 0.3 and 0.1
+
+
+def test_linear_weighting_leaves_lonely_frames_to_themselves_and_repeats_with_its_seed():
+    index = pd.DataFrame({"scan_id": ["a", "a", "a", "b"], "time_s": [0.0, 0.1, 5.0, 0.1]})
+    sampler = PairSampler(index, "temporal", 0.2, "linear")
+    assert sampler.pairs(np.arange(4), np.random.default_rng(0)).tolist() == [1, 0, 2, 3]
+    alone = PairSampler(index.iloc[2:].reset_index(drop=True), "temporal", 0.2, "linear")
+    assert alone.pairs(np.arange(2), np.random.default_rng(0)).tolist() == [0, 1]
+    sampler = PairSampler(random_index(200), "temporal", 0.5, "linear")
+    first, again = (sampler.pairs(np.arange(200), np.random.default_rng(1)) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+
+
+def test_uniform_draws_are_those_of_a_sampler_that_knows_no_weighting():
+    index = random_index(50)
+    expected = [19, 13, 1, 40, 40, 8, 31, 41, 5, 11]
+    drawn = PairSampler(index, "temporal", 0.3).pairs(np.arange(10), np.random.default_rng(7))
+    assert drawn.tolist() == expected

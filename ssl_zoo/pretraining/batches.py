@@ -1,0 +1,104 @@
+"""The batch of a step: which frames, which partners, which views; a function of (seed, step) alone."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ssl_zoo.pretraining import streams
+from ssl_zoo.pretraining.processes import Processes
+from ssl_zoo.pretraining.settings import PretrainSettings, view_settings
+from ssl_zoo.scans.clips import PairSampler
+from ssl_zoo.scans.frames import FrameStore
+from ssl_zoo.training.views import make_views
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One process's part of a batch."""
+
+    views: list[Tensor]  # each [B, C, h, w]
+    scans: Tensor | None  # int64 [B], equal where frames are of one scan; None where no method asks
+
+    def parts(self, count: int) -> list[Batch]:
+        """The batch in `count` parts of equal size, one after another."""
+        if count == 1:
+            return [self]
+        views = zip(*(view.chunk(count) for view in self.views), strict=True)
+        scans = [None] * count if self.scans is None else self.scans.chunk(count)
+        return [Batch(list(part), own) for part, own in zip(views, scans, strict=True)]
+
+
+class Batches:
+    """Makes the batch of any step, in any order.
+
+    Memory beside the batch: for each frame of the store its row in the index, 32 bytes of the pair sampler, 8 of the
+    epoch's order and 8 of the scans if they are asked for. The pixels stay in the store's file.
+    """
+
+    def __init__(
+        self, settings: PretrainSettings, store: FrameStore, recipe: str, processes: Processes, *, with_scans: bool
+    ) -> None:
+        self.settings, self.store, self.recipe = settings, store, recipe
+        self.processes = processes
+        self.pairs = PairSampler(store.index, settings.pairing, settings.window_s, settings.pair_weighting)
+        self.overrides = view_settings(settings.views)
+        self.scans = pd.factorize(store.index["scan_id"])[0].astype(np.int64) if with_scans else None  # [N]
+        # On the CPU whatever the device: the same draws everywhere, and no waiting for a GPU at each of them.
+        self._generator = torch.Generator()
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps that show each frame at most once."""
+        return len(self.store) // self.settings.batch_size
+
+    def of_step(self, step: int) -> Batch:
+        """This process's part of the batch of a step.
+
+        The views are drawn for the whole batch in every process, and each keeps its own rows: so the draws are those
+        of one process.
+        """
+        seed, size = self.settings.seed, self.settings.batch_size
+        rows = batch_rows(len(self.store), size, step, seed)  # [B]
+        partners = self.pairs.pairs(rows, streams.generator_of(seed, streams.PAIRS, step))
+        self._generator.manual_seed(streams.seed_of(seed, streams.VIEWS, step))
+        channels = self.settings.channels
+        views = make_views(
+            self.recipe,
+            self._frames(rows),
+            self._frames(partners),
+            size=self.settings.size,
+            mean=[self.store.mean] * channels,
+            std=[self.store.std] * channels,
+            generator=self._generator,
+            settings=self.overrides,
+        )
+        own = self.processes.own(size)
+        views = [view[own].contiguous(memory_format=torch.channels_last) for view in views]
+        if self.scans is None:
+            return Batch(views, None)
+        return Batch(views, torch.from_numpy(self.scans[rows[own]]).to(views[0].device))
+
+    def _frames(self, rows: np.ndarray) -> Tensor:
+        frames = torch.from_numpy(self.store.batch(rows))
+        device = self.processes.fabric.device
+        return frames.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else frames
+
+
+def batch_rows(n_frames: int, batch_size: int, step: int, seed: int) -> np.ndarray:
+    """The store rows `[B]` of one step: epochs of permutations drawn from (seed, epoch).
+
+    What does not fill a batch at an epoch's end is left out: a batch never holds a frame twice and is never short.
+    """
+    epoch, place = divmod(step, n_frames // batch_size)
+    return _epoch_order(n_frames, seed, epoch)[place * batch_size : (place + 1) * batch_size]
+
+
+@functools.lru_cache(maxsize=1)
+def _epoch_order(n_frames: int, seed: int, epoch: int) -> np.ndarray:
+    return streams.generator_of(seed, streams.ORDER, epoch).permutation(n_frames)

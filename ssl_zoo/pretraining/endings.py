@@ -1,0 +1,15 @@
+"""The ways in which a pre-training run ends before its budget is spent."""
+
+from __future__ import annotations
+
+
+class Diverged(ArithmeticError):
+    """The loss, or the norm of the gradient, is no longer a finite number."""
+
+
+class Collapsed(ArithmeticError):
+    """The features of all images have become nearly the same; see `pretraining.collapse`."""
+
+
+class Interrupted(Exception):
+    """The run was asked to stop, and has left a checkpoint from which it goes on when it is started again."""
