@@ -1,20 +1,27 @@
 """The commands. They parse and call, and decide nothing.
 
-Exit status: 0 done, 1 some cells failed (listed), 2 wrong use.
+Exit status: 0 done, 1 some cells failed (listed), 2 wrong use; 128 + the number of a signal (SIGINT, SIGTERM, SIGUSR1)
+that stopped it: pre-training is then saved where it stood, and the same command goes on.
 """
 
 from __future__ import annotations
 
 import errno
-import signal
+import os
 import sys
+import textwrap
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ssl_zoo.errors import UserError
+from ssl_zoo.errors import UserError, unknown
+from ssl_zoo.grid.stopping import leave_on_signal
+
+if TYPE_CHECKING:
+    from ssl_zoo.config import Experiment
+    from ssl_zoo.grid.study import Study
 
 app = typer.Typer(
     help="Compare self-supervised pre-training on ultrasound scans: how many labels does each method save?",
@@ -69,17 +76,30 @@ def frames(experiment: ExperimentFile, overrides: Overrides = None, quiet: Quiet
     Example: ssl-zoo frames experiments/lung_scans.yaml frames.per_scan=16
     """
     from ssl_zoo.config import load_experiment
-    from ssl_zoo.grid.run import only_runner
-    from ssl_zoo.grid.study import check_inputs, prepare
 
-    loaded = load_experiment(experiment, overrides or [])
-    check_inputs(loaded)
-    with only_runner(loaded.run_folder):
-        study = prepare(loaded, progress=not quiet)
+    study = _prepared(load_experiment(experiment, overrides or []), quiet)
     if study.store is not None:
         _tell_skipped(study.run)
         print(f"{study.run / 'frames'}: {len(study.store)} frames of {study.store.meta['n_scans']} scans")
     print(f"{study.run / 'planes'}: {len(study.planes.table)} planes, {len(study.splits)} split(s)")
+
+
+@app.command()
+def views(experiment: ExperimentFile, overrides: Overrides = None, quiet: Quiet = False) -> None:
+    """Draw what each method sees: contact sheets of frames and of the views that are made of them.
+
+    Example: ssl-zoo views experiments/demo.yaml pretrain.views.preset=ultrasound
+    """
+    from ssl_zoo.analysis.view_sheet import view_sheet
+    from ssl_zoo.config import load_experiment
+    from ssl_zoo.grid.settings import check_names
+
+    loaded = load_experiment(experiment, overrides or [])
+    if not (loaded.run_folder / "frames" / "store.json").is_file():
+        _prepared(loaded, quiet)
+    check_names(loaded)
+    for page in view_sheet(loaded.run_folder, loaded):
+        print(page)
 
 
 @app.command()
@@ -130,20 +150,26 @@ def status(run_folder: RunFolder) -> None:
 
 
 @app.command()
-def methods() -> None:
-    """List the self-supervised methods with what they see and how they are optimised.
+def methods(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[METHOD]...", help="Only these; all without.")] = None,
+) -> None:
+    """What each method sees, how it is optimised and built, read off its code.
 
-    Example: ssl-zoo methods
+    Example: ssl-zoo methods barlow_twins vicreg
     """
     from ssl_zoo.methods import METHODS
+    from ssl_zoo.methods.table import method_table
 
-    print(f"{'method':<14} {'views':<12} {'optimiser':<9} {'base rate':>9}  {'needs':<5}  what it does")
-    for name, method in METHODS.items():
-        recipe, what = method.recipe, sys.modules[method.__module__].__doc__ or ""
-        rate = f"{recipe.base_lr:g}"
-        print(
-            f"{name:<14} {method.views:<12} {recipe.optimizer:<9} {rate:>9}  {method.needs:<5}  {what.splitlines()[0]}"
-        )
+    for name in names or []:
+        if name not in METHODS:
+            raise unknown("method", name, METHODS)
+    blocks = []
+    for row in method_table():
+        facts = dict(row)
+        head = f"{facts.pop('method')}: {facts.pop('family')}, {facts.pop('paper')}"
+        if not names or row["method"] in names:
+            blocks.append("\n".join([head, *(_fact(label, text) for label, text in facts.items() if text)]))
+    print("\n\n".join(blocks))
 
 
 def _run(experiment: Path, overrides: list[str] | None, quiet: bool, stages: tuple[str, ...]) -> None:
@@ -156,8 +182,13 @@ def _run(experiment: Path, overrides: list[str] | None, quiet: bool, stages: tup
     from ssl_zoo.analysis.tables import summary_table
     from ssl_zoo.grid.cells import load_results
     from ssl_zoo.grid.experiment import run_experiment
+    from ssl_zoo.grid.together import run_together
+    from ssl_zoo.pretraining.processes import launch_of
 
-    outcome = run_experiment(loaded, stages=stages, progress=not quiet, tell=(lambda line: None) if quiet else print)
+    work = run_experiment if launch_of().size == 1 else run_together
+    outcome = work(loaded, stages=stages, progress=not quiet, tell=(lambda line: None) if quiet else print)
+    if outcome is None:  # one of several processes, and not the first
+        return
     if not quiet:
         _tell_skipped(outcome.run)
     if "evaluate" in stages and outcome.done:
@@ -175,6 +206,27 @@ def _run(experiment: Path, overrides: list[str] | None, quiet: bool, stages: tup
         raise typer.Exit(1)
 
 
+def _prepared(experiment: Experiment, quiet: bool) -> Study:
+    """The study with its frame store, planes and splits, made where they are missing."""
+    from ssl_zoo.grid.run import only_runner
+    from ssl_zoo.grid.study import check_inputs, prepare
+
+    check_inputs(experiment)
+    with only_runner(experiment.run_folder):
+        return prepare(experiment, progress=not quiet)
+
+
+def _fact(label: str, text: str) -> str:
+    """A line of a block, and as many below it as the text takes in 120 columns."""
+    indent = 18
+    return textwrap.fill(f"  {label:<{indent - 2}}{text}", 120, subsequent_indent=" " * indent, break_long_words=False)
+
+
+def _is_first() -> bool:
+    """Whether this process speaks, as the only one or the first of those that torchrun or srun started."""
+    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
+
+
 def _tell_skipped(run_folder: Path) -> None:
     """List the scans that could not be decoded, with their reasons."""
     from ssl_zoo.files import read_json
@@ -189,14 +241,14 @@ def main() -> None:
     """The entry point of `ssl-zoo`: every error that a user can mend is one sentence, and `--debug` shows the rest."""
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+    leave_on_signal()
     try:
         app()
     except UserError as error:
         if debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        if _is_first():
+            print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         if debug or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
@@ -207,12 +259,6 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(2)
-
-
-def _stop(number: int, _: object) -> None:
-    """Leave in order, so that workers and locks are released."""
-    print("stopped; run the same command again to go on", file=sys.stderr)
-    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,14 @@ from ssl_zoo.config import Experiment
 from ssl_zoo.encoders.files import CARD, encoder_file_fingerprint, read_card
 from ssl_zoo.encoders.imagenet import imagenet_fingerprint
 from ssl_zoo.errors import UserError, unknown
-from ssl_zoo.grid.settings import backbones
+from ssl_zoo.grid.entrants import backbones, entrants
 
 
 @dataclass(frozen=True)
 class Init:
     """What a downstream run starts from."""
 
-    name: str  # random | imagenet | a method | the name of an encoder folder
+    name: str  # random | imagenet | a method | method@variant | the name of an encoder folder
     backbone: str
     method: str = ""
     pretrain_seed: int | None = None
@@ -54,8 +54,9 @@ def given_inits(experiment: Experiment) -> list[Init]:
                 raise UserError(f"transfer.inits: '{spec}' is not an encoder folder (it has no {CARD})")
             raise unknown("init", spec, ["random", "imagenet", "imagenet:/path/to/file"])
     names = [(init.name, init.backbone) for init in found]
+    pretrained = {entrant.name for entrant in entrants(experiment)}
     for name, backbone in names:
-        if names.count((name, backbone)) > 1 or name in experiment.pretrain.methods:
+        if names.count((name, backbone)) > 1 or name in pretrained:
             raise UserError(f"transfer.inits: two inits are called '{name}' ({backbone}); rename an encoder's folder")
     used = dict.fromkeys([*backbones(experiment), *(init.backbone for init in found)])
     return [*(Init("random", backbone) for backbone in used), *found]

@@ -6,11 +6,12 @@ import dataclasses
 from dataclasses import dataclass
 
 from ssl_zoo.files import fingerprint
+from ssl_zoo.grid.entrants import Entrant, entrants, pretrain_settings
 from ssl_zoo.grid.inits import Init, given_inits
-from ssl_zoo.grid.settings import pretrain_settings
+from ssl_zoo.grid.pretrain import Training
 from ssl_zoo.grid.study import Study
+from ssl_zoo.grid.tuning import choose, is_tuned, rungs, with_factor
 from ssl_zoo.planes.splits import Split
-from ssl_zoo.pretraining.trainer import PretrainSettings
 
 VERSION = 1  # raised when a change to the transfer room changes a cell's numbers
 
@@ -32,12 +33,13 @@ class Pretraining:
     """One encoder to train."""
 
     init: Init
-    settings: PretrainSettings
+    training: Training
+    missing: str = ""  # why its learning rate is not known: the tuning is not done, or has come to nothing
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All work of a study; what is done already is for the store to say."""
+    """All work of a study but the tuning; what is done already is for the store to say."""
 
     pretrainings: list[Pretraining]
     cells: list[Cell]
@@ -45,7 +47,7 @@ class Plan:
 
 def make_plan(study: Study) -> Plan:
     """Lay out every pre-training run and every cell of the experiment, in a fixed order."""
-    pretrainings = _pretrainings(study)
+    pretrainings = [found for entrant in entrants(study.experiment) for found in _pretrainings(study, entrant)]
     inits = [*given_inits(study.experiment), *(pretraining.init for pretraining in pretrainings)]
     transfer = study.experiment.transfer
     cells = []
@@ -71,21 +73,27 @@ def make_plan(study: Study) -> Plan:
     return Plan(pretrainings, cells)
 
 
-def _pretrainings(study: Study) -> list[Pretraining]:
+def _pretrainings(study: Study, entrant: Entrant) -> list[Pretraining]:
+    """An entrant's encoders, one for each pre-training seed; with the chosen learning rate where it is tuned."""
+    assert study.store is not None
+    factor, missing, unknown = 1.0, "", ""
+    if is_tuned(entrant):
+        choice = choose(study, entrant)
+        factor, missing = choice.factor or 1.0, choice.missing
+        unknown = fingerprint([rung.key for rung in rungs(study, entrant)]) if missing else ""
     found = []
-    for method in study.experiment.pretrain.methods:
-        for seed in study.experiment.pretrain.seeds:
-            settings = pretrain_settings(study.experiment, method, seed)
-            assert study.store is not None
-            init = Init(
-                method,
-                settings.backbone,
-                method=method,
-                pretrain_seed=seed,
-                fingerprint=settings.fingerprint(study.store.fingerprint),
-            )
-            folder = str(study.run / "encoders" / init.folder)
-            found.append(Pretraining(dataclasses.replace(init, path=folder), settings))
+    for seed in study.experiment.pretrain.seeds:
+        settings = with_factor(pretrain_settings(study.experiment, entrant, seed), factor)
+        init = Init(
+            entrant.name,
+            settings.backbone,
+            method=entrant.method,
+            pretrain_seed=seed,
+            fingerprint=f"{unknown}-{seed}" if missing else settings.fingerprint(study.store.fingerprint),
+        )
+        folder = study.run / "encoders" / init.folder
+        training = Training(settings, folder, entrant.pretrain.on_collapse)
+        found.append(Pretraining(dataclasses.replace(init, path=str(folder)), training, missing))
     return found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ssl_zoo.grid.work import Job
+from ssl_zoo.grid.jobs import Job
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Progress:
         }
         with open(self.run / "log.jsonl", "a", encoding="utf-8") as log:
             log.write(json.dumps(event | ({"error": error} if error else {})) + "\n")
-        if self.quiet and (job.pretraining or error):
+        if self.quiet and (job.is_pretraining or error):
             print(
                 f"[{self.ended}/{len(self.jobs)}] {job.name}: {how} in {seconds:.0f} s {error}".rstrip(),
                 flush=True,

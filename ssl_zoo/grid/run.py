@@ -1,27 +1,25 @@
-"""Run a plan on this machine: jobs with their needs, on as many workers as there are devices."""
+"""Run jobs on this machine, with their needs, on as many workers as there are devices."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from ssl_zoo.errors import UserError
 from ssl_zoo.grid.cells import finished, write_failure
-from ssl_zoo.grid.plan import Plan
+from ssl_zoo.grid.devices import devices_of
+from ssl_zoo.grid.jobs import Job, unfinished
 from ssl_zoo.grid.progress import Progress
-from ssl_zoo.grid.settings import devices_of
 from ssl_zoo.grid.study import Study
-from ssl_zoo.grid.work import Job, is_trained, unfinished
 from ssl_zoo.grid.worker import Worker
 
-# How often an image passes through a network in a job, for the ETA only: forward and backward count as three.
-PASSES_OF_METHOD = {"mae": 2, "dino": 14}
-PASSES_OF_PAIR = 8
+SAVING_S = 120.0  # how long pre-training runs may take to save their place when the command is asked to stop
+LEAVING_S = 1.0  # and cells, which have nothing to save, to end by themselves
 
 
 @contextmanager
@@ -39,50 +37,18 @@ def only_runner(run: Path) -> Iterator[None]:
         lock.release()
 
 
-def pending_jobs(study: Study, plan: Plan, *, stages: tuple[str, ...] = ("pretrain", "evaluate")) -> list[Job]:
-    """The jobs that are left: untrained encoders, then unfinished cells, those of one encoder's probe together."""
-    done, _ = finished(study.run, plan.cells)
-    jobs, waiting = [], set()
-    for pretraining in plan.pretrainings:
-        cells = unfinished((cell for cell in plan.cells if cell.init == pretraining.init), done)
-        trained = is_trained(study.run, pretraining.init)
-        if not trained and ("pretrain" in stages):
-            passes = PASSES_OF_METHOD.get(pretraining.settings.method, PASSES_OF_PAIR)
-            cost = passes * pretraining.settings.frames_seen
-            jobs.append(Job(pretraining.init.folder, cost, pretraining=pretraining))
-            waiting.add(pretraining.init.folder)
-        elif not trained and cells and "evaluate" in stages:
-            raise UserError(
-                f"{study.run}: the encoder {pretraining.init.folder} is not trained yet; run `pretrain` first"
-            )
-    if "evaluate" not in stages:
-        return jobs
-    groups: dict[tuple[Any, ...], list[Any]] = {}
-    for cell in unfinished(plan.cells, done):
-        own = (cell.key,) if cell.mode == "finetune" else ()
-        groups.setdefault((cell.init, cell.mode, *own), []).append(cell)
-    tuning = study.experiment.transfer.finetune
-    for (init, mode, *_), cells in groups.items():
-        needs = init.folder if init.pretrain_seed is not None and init.folder in waiting else None
-        if mode == "finetune":
-            cost = 3.0 * tuning.steps * tuning.batch_size + len(study.images)
-            name = f"{init.name}-{init.backbone} finetune {cells[0].fraction:g} f{cells[0].fold} s{cells[0].seed}"
-        else:
-            cost = float(len(study.images) + 100 * len(cells))
-            name = f"{init.name}-{init.backbone} linear"
-        jobs.append(Job(name, cost, cells=tuple(cells), needs=needs))
-    return jobs
-
-
-def run_jobs(study: Study, jobs: list[Job], *, progress: bool = True) -> dict[str, str]:
+def run_jobs(
+    study: Study, jobs: list[Job], *, failed: Mapping[str, str] | None = None, progress: bool = True
+) -> dict[str, str]:
     """Run all jobs, in parallel where nothing forbids it. Returns the errors of jobs that failed as a whole.
 
     A worker that dies (out of memory, say) fails its job and is replaced; cells whose pre-training
-    failed are recorded as failed with that reason.
+    failed are recorded as failed with that reason. `failed` are needs that have failed before, with the reason.
+    When this process is asked to stop (SystemExit, KeyboardInterrupt), pre-training runs save their place first.
     """
-    errors: dict[str, str] = {}
+    errors: dict[str, str] = dict(failed or {})
     queue, ended = list(jobs), {job.name for job in jobs}
-    ended = {job.needs for job in jobs if job.needs} - ended  # needs that no job provides are met already
+    ended = {job.needs for job in jobs if job.needs} - ended - errors.keys()  # met already: no job provides them
     devices = devices_of(study.experiment.compute)[: max(1, len(jobs))]
     workers: list[Worker] = []
     with Progress(jobs, study.run, show=progress) as bar:
@@ -116,23 +82,44 @@ def run_jobs(study: Study, jobs: list[Job], *, progress: bool = True) -> dict[st
                             ended.add(job.name)
                             bar.end(job, "done")
                             continue
+                        if kind in ("died", "interrupted"):
+                            worker.stop()
+                            workers.remove(worker)
+                        if kind == "interrupted":  # somebody asked the worker alone: its job goes on in another one
+                            queue.append(job)
+                            continue
                         errors[job.name] = content[0]
                         _fail(study, job, content[0])
                         bar.end(job, "failed", content[0])
-                        if kind == "died":
-                            worker.stop()
-                            workers.remove(worker)
                 wait([end for worker in workers if worker.job for end in worker.waitables], timeout=1.0)
+        except (SystemExit, KeyboardInterrupt):
+            _save_places(workers)
+            raise
         finally:
             for worker in workers:
                 worker.stop()
-    return errors
+    return {name: error for name, error in errors.items() if name not in (failed or {})}
+
+
+def _save_places(workers: list[Worker]) -> None:
+    """Ask all workers to stop, and wait until those that pre-train have written their checkpoints."""
+    for worker in workers:
+        worker.ask_to_stop()
+    started = time.monotonic()
+    while busy := [worker for worker in workers if worker.job]:
+        saving = any(worker.job and worker.job.is_pretraining for worker in busy)
+        if time.monotonic() - started > (SAVING_S if saving else LEAVING_S):
+            return
+        wait([end for worker in busy for end in worker.waitables], timeout=0.2)
+        for worker in busy:
+            if any(kind != "progress" for kind, *_ in worker.messages()):
+                worker.job = None
 
 
 def _next_ready(queue: list[Job], ended: set[str]) -> Job | None:
     """The dearest job whose need is met, so that long ones do not come last; pre-training before cells."""
     ready = [job for job in queue if job.needs is None or job.needs in ended]
-    return max(ready, key=lambda job: (job.pretraining is not None, job.cost), default=None)
+    return max(ready, key=lambda job: (job.is_pretraining, job.cost), default=None)
 
 
 def _fail(study: Study, job: Job, error: str) -> None:

@@ -1,77 +1,72 @@
-"""From an experiment's keys to the settings of each room, refusing names that no room knows."""
+"""Names and settings that no room knows, or that do not fit together, are refused before any work."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Collection
 
-import torch
-
-from ssl_zoo.config import ComputeConfig, Experiment
+from ssl_zoo.config import Experiment
 from ssl_zoo.encoders.backbones import build_backbone
 from ssl_zoo.errors import UserError, unknown
+from ssl_zoo.grid.devices import devices_of, processes_of
+from ssl_zoo.grid.entrants import Entrant, backbones, entrants, pretrain_settings
 from ssl_zoo.methods import METHODS
 from ssl_zoo.planes.splits import PROTOCOLS
-from ssl_zoo.pretraining.trainer import PretrainSettings, build_method, view_settings
-from ssl_zoo.scans.clips import PAIRINGS
+from ssl_zoo.pretraining.settings import build_method
+from ssl_zoo.scans.clips import PAIRINGS, WEIGHTINGS
 from ssl_zoo.scans.reader import DECODERS
 from ssl_zoo.scans.samplers import SAMPLERS, SamplerSettings
 from ssl_zoo.training.precision import PRECISIONS
+from ssl_zoo.training.views import view_settings
 
 
 def check_names(experiment: Experiment) -> None:
     """Refuse names that no registry knows, and methods, backbones and settings that do not fit together."""
-    pretrain = experiment.pretrain
-    for key, kind, value, known in (
+    _known(
         ("frames.sampler", "sampler", experiment.frames.sampler, SAMPLERS),
         ("frames.decoder", "decoder", experiment.frames.decoder, DECODERS),
-        ("pretrain.pairing", "pairing", pretrain.pairing, PAIRINGS),
         ("planes.protocol", "protocol", experiment.planes.protocol, PROTOCOLS),
         ("compute.precision", "precision", experiment.compute.precision, PRECISIONS),
-        *(("pretrain.methods", "method", method, METHODS) for method in pretrain.methods),
-        *(("pretrain.params", "method", method, METHODS) for method in pretrain.params),
-        *(("pretrain.recipes", "method", method, METHODS) for method in pretrain.recipes),
-    ):
-        if value not in known:
-            raise UserError(f"{key}: {unknown(kind, value, known)}")
+    )
     sampler_settings(experiment).check()
+    pretrain = experiment.pretrain
+    _known(*(("pretrain.methods", "method", method, METHODS) for method in pretrain.methods))
+    for variant, keys in pretrain.variants.items():
+        key = f"pretrain.variants.{variant}.methods"
+        _known(*((key, "method", method, METHODS) for method in keys.get("methods", [])))
     devices_of(experiment.compute)
-    view_settings(pretrain.views)
-    for method in pretrain.methods:
-        build_method(pretrain_settings(experiment, method, seed=0))
+    for entrant in entrants(experiment):
+        _check_entrant(experiment, entrant)
     for backbone in backbones(experiment):
         build_backbone(backbone, channels=experiment.frames.channels, size=experiment.frames.size)
 
 
-def backbones(experiment: Experiment) -> list[str]:
-    """The backbones in use, each of which has its own baseline: that of the methods, else the default one."""
-    used = {backbone_of(experiment, method): None for method in experiment.pretrain.methods}
-    return list(used) or [experiment.pretrain.backbone]
-
-
-def backbone_of(experiment: Experiment, method: str) -> str:
-    """The backbone that a method trains in this experiment."""
-    return experiment.pretrain.vit if METHODS[method].needs == "vit" else experiment.pretrain.backbone
-
-
-def pretrain_settings(experiment: Experiment, method: str, seed: int) -> PretrainSettings:
-    """The part of the experiment that decides one pre-training run."""
-    pretrain, frames, compute = experiment.pretrain, experiment.frames, experiment.compute
-    return PretrainSettings(
-        method=method,
-        backbone=backbone_of(experiment, method),
-        size=frames.size,
-        channels=frames.channels,
-        frames_seen=pretrain.budget.frames_seen,
-        batch_size=pretrain.batch_size,
-        pairing=pretrain.pairing,
-        window_s=pretrain.window_s,
-        seed=seed,
-        params=pretrain.params.get(method, {}),
-        recipe=pretrain.recipes.get(method, {}),
-        views=pretrain.views,
-        precision=compute.precision,
-        threads=compute.threads,
+def _check_entrant(experiment: Experiment, entrant: Entrant) -> None:
+    """The names in its settings, and that method, backbone, parameters, recipe, views and batch fit together."""
+    pretrain, key = entrant.pretrain, entrant.key
+    _known(
+        (f"{key}pairing", "pairing", pretrain.pairing, PAIRINGS),
+        (f"{key}pair_weighting", "pair_weighting", pretrain.pair_weighting, WEIGHTINGS),
+        *((f"{key}params", "method", method, METHODS) for method in pretrain.params),
+        *((f"{key}recipes", "method", method, METHODS) for method in pretrain.recipes),
+        *((f"{key}budgets", "method", method, METHODS) for method in pretrain.budgets),
     )
+    try:
+        view_settings(pretrain.views)
+    except UserError as error:
+        raise UserError(f"{key}{error}") from None
+    settings = pretrain_settings(experiment, entrant, seed=0)
+    method, _ = build_method(settings)
+    if pretrain.accumulate > 1 and (reason := method.coupling()):
+        raise UserError(
+            f"{key}accumulate: {pretrain.accumulate} parts of a batch would not add up to the batch for method "
+            f"{entrant.method}: {reason}"
+        )
+    processes = processes_of(experiment.compute)
+    if settings.batch_size % (processes * pretrain.accumulate):
+        raise UserError(
+            f"{key}batch_size: {settings.batch_size} images do not divide into {processes} processes "
+            f"with {pretrain.accumulate} equal part(s) each"
+        )
 
 
 def sampler_settings(experiment: Experiment) -> SamplerSettings:
@@ -87,13 +82,7 @@ def sampler_settings(experiment: Experiment) -> SamplerSettings:
     )
 
 
-def devices_of(compute: ComputeConfig) -> list[str]:
-    """The device of each worker: every GPU, or the CPU once for each `threads` cores."""
-    cuda = torch.cuda.is_available()
-    if compute.device == "cuda" and not cuda:
-        raise UserError("compute.device: 'cuda' is asked for, and torch finds no CUDA device")
-    if cuda and compute.device != "cpu":
-        count = torch.cuda.device_count()
-        return [f"cuda:{k % count}" for k in range(compute.workers or count)]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return ["cpu"] * (compute.workers or max(1, min(16, cores // compute.threads)))
+def _known(*names: tuple[str, str, str, Collection[str]]) -> None:
+    for key, kind, value, known in names:
+        if value not in known:
+            raise UserError(f"{key}: {unknown(kind, value, known)}")

@@ -12,6 +12,8 @@ import pandas as pd
 from ssl_zoo.config import Experiment, PhantomConfig, dump, load_experiment
 from ssl_zoo.errors import UserError
 from ssl_zoo.files import fingerprint, read_json, replacing, write_json, write_text
+from ssl_zoo.grid.criteria import check_criteria
+from ssl_zoo.grid.entrants import entrants
 from ssl_zoo.grid.inits import given_inits
 from ssl_zoo.grid.settings import check_names, sampler_settings
 from ssl_zoo.phantom import write_cohort
@@ -92,7 +94,7 @@ def open_study(run: Path) -> Study:
     return Study(
         experiment=experiment,
         run=run,
-        store=FrameStore.open(run / "frames") if experiment.pretrain.methods else None,
+        store=FrameStore.open(run / "frames") if entrants(experiment) else None,
         planes=planes,
         images=np.load(folder / "images.npy", mmap_mode="r"),
         splits=splits,
@@ -144,8 +146,9 @@ def _checked_tables(experiment: Experiment, phantom: Path | None) -> tuple[Scans
     )
     splits = splits_of(experiment, planes)
     check_subsets(experiment, planes, splits)
-    if not experiment.pretrain.methods:
+    if not entrants(experiment):
         return None, planes, splits
+    check_criteria(experiment, planes, splits)
     scans = read_scans(Path(place(experiment.scans.source, "scans.csv")), experiment.scans.patient_pattern)
     _refuse_shared_patients(scans.table, planes)
     return scans, planes, splits

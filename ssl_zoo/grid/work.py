@@ -1,58 +1,44 @@
-"""What a worker does: pre-train one encoder, probe one encoder's features, or fine-tune one cell."""
+"""What a worker does: train one encoder, probe one encoder's features, or fine-tune one cell."""
 
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ssl_zoo.encoders.backbones import build_backbone
-from ssl_zoo.encoders.files import CARD, Card, Encoder, load_encoder, read_card
+from ssl_zoo.encoders.files import Card, Encoder, load_encoder
 from ssl_zoo.encoders.imagenet import imagenet_encoder
 from ssl_zoo.files import fingerprint, replacing
 from ssl_zoo.grid.cells import as_scores, write_cell, write_failure
 from ssl_zoo.grid.inits import Init
-from ssl_zoo.grid.plan import Cell, Pretraining
+from ssl_zoo.grid.jobs import Job
+from ssl_zoo.grid.plan import Cell
+from ssl_zoo.grid.pretrain import Report, StopRequested, train
 from ssl_zoo.grid.study import Study
+from ssl_zoo.grid.tuning import climb
 from ssl_zoo.planes.splits import nested_subset
-from ssl_zoo.pretraining.trainer import pretrain
+from ssl_zoo.pretraining.endings import Interrupted
 from ssl_zoo.transfer.features import extract_features
 from ssl_zoo.transfer.finetune import FinetuneSettings, finetune
 from ssl_zoo.transfer.metrics import scores
 from ssl_zoo.transfer.probe import LAMBDAS, fit_probe
 
-Report = Callable[[float, str], None]  # (share done 0..1, a few words)
 
+def do_job(study: Study, job: Job, device: str, report: Report, stop_requested: StopRequested) -> None:
+    """Do one job. A cell that fails is recorded with its error while the others of the job go on.
 
-@dataclass(frozen=True)
-class Job:
-    """A piece of work for one worker: one pre-training run, or cells that share an encoder."""
-
-    name: str
-    cost: float  # about how many images pass through a network, forward and backward; for the ETA
-    pretraining: Pretraining | None = None
-    cells: tuple[Cell, ...] = ()
-    needs: str | None = None  # the job that must have ended well before this one starts
-
-
-def is_trained(run: Path, init: Init) -> bool:
-    """Whether a pre-trained encoder is there, made with just these settings and frames."""
-    folder = run / "encoders" / init.folder
-    return (folder / CARD).is_file() and read_card(folder).config_fingerprint == init.fingerprint
-
-
-def do_job(study: Study, job: Job, device: str, report: Report) -> None:
-    """Do one job. A cell that fails is recorded with its error while the others of the job go on."""
-    if job.pretraining is not None:
-        _pretrain(study, job.pretraining, device, report)
-        return
+    Raises Interrupted when a stop is asked for: a pre-training run has then saved its place, and cells are whole.
+    """
+    if job.rung is not None:
+        climb(study, job.rung, device, report, stop_requested)
+    elif job.training is not None:
+        train(study, job.training, device, report, stop_requested)
     for done, cell in enumerate(job.cells):
+        if stop_requested():
+            raise Interrupted(f"{job.name}: stopped after {done} of {len(job.cells)} cells")
         report(done / len(job.cells), f"{len(job.cells)} cells" if len(job.cells) > 1 else "")
         try:
             run_cell(study, cell, device)
@@ -163,34 +149,3 @@ def finetune_settings(study: Study) -> FinetuneSettings:
     given = dataclasses.asdict(study.experiment.transfer.finetune)
     del given["fractions"], given["seeds"]  # they say which cells there are
     return FinetuneSettings(**given, precision=study.experiment.compute.precision)
-
-
-def unfinished(cells: Iterable[Cell], done: set[str]) -> tuple[Cell, ...]:
-    """The cells that have no result yet."""
-    return tuple(cell for cell in cells if cell.key not in done)
-
-
-def _pretrain(study: Study, job: Pretraining, device: str, report: Report) -> None:
-    assert study.store is not None
-    folder = study.run / "encoders" / job.init.folder
-    _make_way(folder, job.init.fingerprint)
-    if not is_trained(study.run, job.init):
-        pretrain(
-            job.settings,
-            study.store,
-            folder,
-            device=device,
-            report=report,
-            checkpoint_every_s=study.experiment.compute.checkpoint_every_s,
-        )
-
-
-def _make_way(folder: Path, wanted: str) -> None:
-    """Set an encoder made with other settings aside in `encoders/replaced`, or bring the wanted one back from there."""
-    replaced = folder.parent / "replaced"
-    if (folder / CARD).is_file() and (old := read_card(folder).config_fingerprint) != wanted:
-        replaced.mkdir(exist_ok=True)
-        shutil.move(folder, replaced / f"{folder.name}-{old}")
-    back = replaced / f"{folder.name}-{wanted}"
-    if back.is_dir() and not folder.exists():
-        shutil.move(back, folder)

@@ -13,8 +13,11 @@ from typing import Any
 import torch
 
 from ssl_zoo.errors import UserError
+from ssl_zoo.grid.jobs import Job
+from ssl_zoo.grid.stopping import StopSignal
 from ssl_zoo.grid.study import Study, open_study
-from ssl_zoo.grid.work import Job, do_job
+from ssl_zoo.grid.work import do_job
+from ssl_zoo.pretraining.endings import Interrupted
 
 
 class Worker:
@@ -47,7 +50,7 @@ class Worker:
                 found.append(self.pipe.recv())
                 if found[-1][0] != "progress":
                     return found
-        except (EOFError, OSError):
+        except EOFError:
             pass  # the process is gone; its end is told below
         if self.job and not self.process.is_alive():
             code = self.process.exitcode or 0
@@ -55,17 +58,22 @@ class Worker:
             found.append(("died", f"the worker process died ({how}{', out of memory?' if code == -9 else ''})"))
         return found
 
+    def ask_to_stop(self) -> None:
+        """Ask for a checkpoint and an end of the job, which is then told as "interrupted"."""
+        if self.job and self.process.is_alive():
+            self.process.terminate()  # SIGTERM, which the worker remembers until it is asked
+
     def stop(self) -> None:
+        """Put the worker away at once: an idle one has nothing to lose, one at work loses what it has not saved."""
         self.pipe.close()
-        self.process.terminate()
-        self.process.join(5)
-        if self.process.is_alive():
-            self.process.kill()
+        self.process.kill()
+        self.process.join()
 
 
 def _serve(pipe: Connection, run: str, device: str, threads: int) -> None:
     """The worker's side: take jobs from the pipe until it closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the runner answers Ctrl-C, and ends its workers
+    stop = StopSignal()
+    stop.listen(ignore_ctrl_c=True)  # the runner answers Ctrl-C, and asks its workers to stop
     parent = multiprocessing.parent_process()
     if parent is not None:  # a runner killed with -9 takes its workers along
         threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
@@ -77,13 +85,13 @@ def _serve(pipe: Connection, run: str, device: str, threads: int) -> None:
         except EOFError:
             return
         try:
-            do_job(study, job, device, lambda done, line: pipe.send(("progress", done, line)))
+            do_job(study, job, device, lambda done, line: pipe.send(("progress", done, line)), stop)
+        except Interrupted:
+            pipe.send(("interrupted",))
+            return
+        except UserError as error:
+            pipe.send(("failed", str(error)))
         except Exception as error:  # sent to the runner, which records it
-            pipe.send(
-                (
-                    "failed",
-                    f"{type(error).__name__}: {error}" if not isinstance(error, UserError) else str(error),
-                )
-            )
+            pipe.send(("failed", f"{type(error).__name__}: {error}"))
         else:
             pipe.send(("done",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -11,6 +12,9 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+
+from ssl_zoo.config import load_experiment
+from ssl_zoo.grid.study import prepare
 
 CLASSES = ("dark", "grey", "light")
 
@@ -93,6 +97,20 @@ def finished_study(tmp_path_factory, hospital):
     """The experiment file of a study that has been run, and what the command said."""
     path = experiment_file(tmp_path_factory.mktemp("finished"), hospital)
     return path, run_command("run", path)
+
+
+@pytest.fixture(scope="session")
+def prepared_study(tmp_path_factory, hospital):
+    """The experiment's file, and the study made ready once; nothing may be written into its run folder."""
+    path = experiment_file(tmp_path_factory.mktemp("prepared"), hospital)
+    return path, prepare(load_experiment(path), progress=False)
+
+
+@pytest.fixture
+def study_of(prepared_study, tmp_path):
+    """`study_of(override, ...)`: the same scans, frames, planes and splits under other keys, with an own run folder."""
+    path, study = prepared_study
+    return lambda *overrides: dataclasses.replace(study, experiment=load_experiment(path, overrides), run=tmp_path)
 
 
 @pytest.fixture

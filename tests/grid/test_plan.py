@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ssl_zoo.config import load_experiment
+from ssl_zoo.grid.jobs import pending_jobs
 from ssl_zoo.grid.plan import make_plan
-from ssl_zoo.grid.run import pending_jobs
 from ssl_zoo.grid.study import prepare
 
 
@@ -75,7 +75,8 @@ def test_a_changed_pretraining_changes_its_cells_and_not_those_of_random(plan_of
 
 
 def test_every_job_has_a_name_of_its_own(experiment):
-    study = prepare(load_experiment(experiment, ["planes.protocol=cross_validation", "planes.folds=2"]), progress=False)
+    changes = ["planes.protocol=cross_validation", "planes.folds=2", "pretrain.seeds=[0,1]"]
+    study = prepare(load_experiment(experiment, changes), progress=False)
     names = [job.name for job in pending_jobs(study, make_plan(study))]
     assert len(names) == len(set(names))
 
@@ -83,7 +84,7 @@ def test_every_job_has_a_name_of_its_own(experiment):
 def test_cells_wait_for_their_pretraining_and_probes_of_one_encoder_go_together(experiment):
     study = prepare(load_experiment(experiment), progress=False)
     jobs = pending_jobs(study, make_plan(study))
-    assert sum(job.pretraining is not None for job in jobs) == 1
+    assert sum(job.training is not None for job in jobs) == 1
     waiting = [job for job in jobs if job.needs == "simclr-s0"]
     assert sorted(len(job.cells) for job in waiting) == [1, 1, 4]
     assert sum(len(job.cells) for job in jobs) == 12

@@ -1,0 +1,67 @@
+"""Who runs in the race: each method, or each method in each variant, with the settings that it runs under."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ssl_zoo.config import Experiment, PretrainConfig, variants_of
+from ssl_zoo.methods import METHODS
+from ssl_zoo.pretraining.budget import Budget
+from ssl_zoo.pretraining.settings import PretrainSettings
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """One method under one variant's settings; all its pre-training seeds give the init `name`."""
+
+    name: str  # "simclr", or "simclr@near" in a study with variants
+    method: str
+    pretrain: PretrainConfig
+    key: str = "pretrain."  # opens the keys of errors: "pretrain.variants.near." for a variant
+
+    @property
+    def backbone(self) -> str:
+        """The backbone that it trains: `pretrain.vit` for methods that need a ViT."""
+        return self.pretrain.vit if METHODS[self.method].needs == "vit" else self.pretrain.backbone
+
+
+def entrants(experiment: Experiment) -> list[Entrant]:
+    """All entrants, variant by variant, methods in the order of the experiment."""
+    found = []
+    for variant, pretrain in variants_of(experiment.pretrain).items():
+        key = f"pretrain.variants.{variant}." if variant else "pretrain."
+        for method in pretrain.methods:
+            found.append(Entrant(f"{method}@{variant}" if variant else method, method, pretrain, key))
+    return found
+
+
+def backbones(experiment: Experiment) -> list[str]:
+    """The backbones in use, each of which has its own baseline: those of the entrants, else the default one."""
+    used = {entrant.backbone: None for entrant in entrants(experiment)}
+    return list(used) or [experiment.pretrain.backbone]
+
+
+def pretrain_settings(experiment: Experiment, entrant: Entrant, seed: int) -> PretrainSettings:
+    """All that decides the weights of one pre-training run, with the recipe of the paper and its overrides."""
+    pretrain, frames, compute = entrant.pretrain, experiment.frames, experiment.compute
+    own = pretrain.budgets.get(entrant.method)
+    budget = own if own is not None and own.kinds else pretrain.budget
+    return PretrainSettings(
+        method=entrant.method,
+        backbone=entrant.backbone,
+        size=frames.size,
+        channels=frames.channels,
+        budget=Budget(frames_seen=budget.frames_seen, steps=budget.steps, seconds=budget.seconds),
+        batch_size=pretrain.batch_size if own is None or own.batch_size is None else own.batch_size,
+        pairing=pretrain.pairing,
+        window_s=pretrain.window_s,
+        pair_weighting=pretrain.pair_weighting,
+        exclude_same_scan=pretrain.exclude_same_scan,
+        seed=seed,
+        params=pretrain.params.get(entrant.method, {}),
+        recipe=pretrain.recipes.get(entrant.method, {}),
+        views=pretrain.views,
+        accumulate=pretrain.accumulate,
+        precision=compute.precision,
+        threads=compute.threads,
+    )
