@@ -1,0 +1,84 @@
+"""Each benchmark runs at its smallest size and writes figures that make sense; none of them is about speed here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _benchmarks_can_be_imported(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    monkeypatch.setattr("ssl_zoo.pretraining.trainer.SHOW_EVERY_S", 0.0)
+    yield
+    torch.set_num_threads(1)
+
+
+def run(module, tmp_path, *arguments):
+    """The rows that a script writes."""
+    module.main(["--quick", "--threads", "1", "--out", str(tmp_path), *arguments])
+    return json.loads((tmp_path / f"{module.__name__.rsplit('.', 1)[1]}.json").read_text())["rows"]
+
+
+def test_throughput_compares_as_many_real_steps_as_bare_ones(tmp_path):
+    from experiments.benchmarks import throughput
+
+    (row,) = run(throughput, tmp_path)
+    assert row["ratio"]["n"] == 2
+    assert 0 < row["ratio"]["low"] <= row["ratio"]["median"] <= row["ratio"]["high"]
+    assert row["frames_per_s"] == pytest.approx(row["frames_per_s_of_the_step"] * row["ratio_of_sums"], rel=0.02)
+
+
+@pytest.mark.parametrize("what", ["training", "views"])
+def test_lightly_runs_as_documented_beside_our_loop(tmp_path, what):
+    from experiments.benchmarks import against_lightly
+
+    (row,) = run(against_lightly, tmp_path, "--cases", "as documented", "--what", what)
+    ours, theirs = row["views_per_s"], row["views_per_s_of_lightly"]
+    assert row["ratio"]["median"] == pytest.approx(ours / theirs, rel=0.05)
+    assert (row["bar"] is not None) == (what == "training")
+
+
+def test_the_profile_names_every_part_of_a_step(tmp_path):
+    from experiments.benchmarks import profile_step
+
+    (row,) = run(profile_step, tmp_path)
+    assert {"frames", "pairs", "views: geometry", "forward: backbone", "backward", "optimiser"} <= set(row["parts_ms"])
+    assert all(ms >= 0 for ms in row["parts_ms"].values())
+
+
+def test_memory_is_the_largest_seen_over_a_run(tmp_path):
+    from experiments.benchmarks import memory
+    from experiments.benchmarks.stores import write_store
+
+    before = memory.resident()
+    write_store(tmp_path / "frames", frames=32, size=32)
+    peak = memory.train(tmp_path / "frames", size=32, batch_size=8, steps=2)
+    assert peak["resident"] >= round(before["resident"], 1) - 1
+    assert memory.compare({"resident": 100.0}, {"resident": 105.0}) == {"resident": 1.05}
+
+
+def test_a_later_row_takes_the_place_of_the_same_case_and_no_other(tmp_path):
+    from experiments.benchmarks import measure
+
+    options = measure.parser("").parse_args(["--out", str(tmp_path)])
+    for case, value in (("a", 1), ("b", 2), ("a", 3)):
+        measure.write_rows(options, "some", [{"case": case, "value": value}])
+    rows = json.loads((tmp_path / "some.json").read_text())["rows"]
+    assert {row["case"]: row["value"] for row in rows} == {"a": 3, "b": 2}
+    assert "/" not in json.dumps([row["machine"] for row in rows])
+
+
+def test_the_tables_say_what_was_not_measured_on_a_gpu(tmp_path):
+    from experiments.benchmarks import tables
+
+    ratio = {"median": 0.97, "low": 0.95, "high": 0.98, "n": 4}
+    row = {"device": "cpu", "case": "64 px", "batch_size": 64, "ratio": ratio, "ratio_of_sums": 0.96, "bar": 0.85}
+    row |= {"core_ratio": ratio, "frames_per_s": 100.0, "frames_per_s_of_the_step": 103.0}
+    assert any("not measured on a GPU" in line for line in tables.throughput([row]))
+    assert not any("not measured" in line for line in tables.throughput([row, row | {"device": "cuda"}]))
