@@ -5,12 +5,13 @@ READY := .venv/.ready
 EXPERIMENT ?= experiments/phantom.yaml
 RUN ?= runs/demo
 
-.PHONY: help setup demo test grid report lint slow
+.PHONY: help setup demo test grid report bench lint slow
 help:
 	@echo "make demo                      the whole study on the synthetic phantom, about 15 minutes on 2 cores"
 	@echo "make test                      the tests, under 8 minutes on 2 cores"
 	@echo "make grid EXPERIMENT=...       an experiment file (default: $(EXPERIMENT)); resumes"
 	@echo "make report RUN=...            figures and report of a run folder again (default: $(RUN))"
+	@echo "make bench                     speed and memory as ratios, written to experiments/benchmarks, about 20 minutes"
 	@echo "make lint | slow | setup       checks of the code | the slow tests | .venv only"
 
 setup: $(READY)
@@ -37,6 +38,13 @@ grid: $(READY)
 
 report: $(READY)
 	@$(BIN)/ssl-zoo report $(RUN)
+
+bench: $(READY)
+	@$(BIN)/python -m experiments.benchmarks.throughput
+	@$(BIN)/python -m experiments.benchmarks.against_lightly
+	@$(BIN)/python -m experiments.benchmarks.memory
+	@$(BIN)/python -m experiments.benchmarks.profile_step
+	@$(BIN)/python -m experiments.benchmarks.tables
 
 lint: $(READY)
 	@$(BIN)/ruff check .

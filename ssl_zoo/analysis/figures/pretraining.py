@@ -94,6 +94,9 @@ def monitor_curves(histories: Histories) -> Figure | None:
         figure.legend(list(lines.values()), list(lines), loc="outside right upper", labelcolor="black")
         if any(name.endswith("_std") for name in present):
             figure.supxlabel(
-                "a fall towards zero is a collapse: all images get the same features", fontsize=8, color=MUTED
+                "a fall towards zero is a collapse: all images get the same features; "
+                "ranks are those of one batch, and at most its size",
+                fontsize=8,
+                color=MUTED,
             )
     return figure
