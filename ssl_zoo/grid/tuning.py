@@ -80,9 +80,10 @@ def rungs(study: Study, entrant: Entrant) -> list[Rung]:
         settings = dataclasses.replace(with_factor(base, factor), budget=part_of(base, tuning.share))
         judged_on = study.planes.fingerprint if tuning.by == "probe" else study.store.fingerprint
         train_rows = study.splits[0].train.tolist() if tuning.by == "probe" else []
-        key = fingerprint([VERSION, settings.fingerprint(study.store.fingerprint), tuning.by, judged_on, train_rows])
         folder = study.run / "tuning" / entrant.name / f"x{factor:g}"
         training = Training(settings, folder, entrant.pretrain.on_collapse)
+        trained = [settings.fingerprint(study.store.fingerprint), training.on_collapse]
+        key = fingerprint([VERSION, trained, tuning.by, judged_on, train_rows])
         found.append(Rung(entrant.name, factor, training, tuning.by, key))
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import mmap
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +13,10 @@ from torch import Tensor
 
 from ssl_zoo.pretraining import streams
 from ssl_zoo.pretraining.processes import Processes
-from ssl_zoo.pretraining.settings import PretrainSettings, view_settings
+from ssl_zoo.pretraining.settings import PretrainSettings
 from ssl_zoo.scans.clips import PairSampler
 from ssl_zoo.scans.frames import FrameStore
-from ssl_zoo.training.views import make_views
+from ssl_zoo.training.views import make_views, view_settings
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class Batch:
 class Batches:
     """Makes the batch of any step, in any order.
 
-    Memory beside the batch: for each frame of the store its row in the index, 32 bytes of the pair sampler, 8 of the
-    epoch's order and 8 of the scans if they are asked for. The pixels stay in the store's file.
+    Memory beside the batch, for each frame of the store: its row in the index (about 60 bytes), 32 to 40 bytes of the
+    pair sampler, 8 of the epoch's order, and 8 of the scans if they are asked for. The pixels stay in the store's file.
     """
 
     def __init__(
@@ -85,9 +86,27 @@ class Batches:
         return Batch(views, torch.from_numpy(self.scans[rows[own]]).to(views[0].device))
 
     def _frames(self, rows: np.ndarray) -> Tensor:
-        frames = torch.from_numpy(self.store.batch(rows))
+        frames = torch.from_numpy(read_rows(self.store.frames, rows))
         device = self.processes.fabric.device
         return frames.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else frames
+
+
+def read_rows(frames: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """A copy of the frames in `rows` (int `[B]`): uint8 `[B, H, W]` or `[B, H, W, 3]`.
+
+    A memory map is read through its file and not through the map: a page that is touched there counts as memory of this
+    process from then on, with its neighbours, until after some epochs the whole store does.
+    """
+    if not (isinstance(frames, np.memmap) and isinstance(frames.base, mmap.mmap) and frames.filename):
+        return np.asarray(frames[rows])  # in memory, or a part of a map
+    found = np.empty((len(rows), *frames.shape[1:]), frames.dtype)
+    size = found[0].nbytes
+    with open(frames.filename, "rb", buffering=0) as file:
+        for row, place in zip(rows.tolist(), found, strict=True):
+            file.seek(frames.offset + row * size)
+            if file.readinto(place) != size:
+                raise EOFError(f"{frames.filename}: the file ends before frame {row}")
+    return found
 
 
 def batch_rows(n_frames: int, batch_size: int, step: int, seed: int) -> np.ndarray:

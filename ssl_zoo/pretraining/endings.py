@@ -8,7 +8,7 @@ class Diverged(ArithmeticError):
 
 
 class Collapsed(ArithmeticError):
-    """The features of all images have become nearly the same; see `pretraining.collapse`."""
+    """The network no longer tells images apart; see `pretraining.collapse`."""
 
 
 class Interrupted(Exception):

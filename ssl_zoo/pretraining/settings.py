@@ -16,7 +16,6 @@ from ssl_zoo.methods.base import Method
 from ssl_zoo.methods.recipe import Recipe
 from ssl_zoo.pretraining import streams
 from ssl_zoo.pretraining.budget import Budget
-from ssl_zoo.training.views import ViewSettings
 
 VERSION = 1  # raised when a change to the loop changes the weights that come out
 
@@ -76,14 +75,3 @@ def build_method(settings: PretrainSettings) -> tuple[Method, Recipe]:
     except TypeError as error:
         raise UserError(f"pretrain.recipes.{settings.method}: {error}") from error
     return method, recipe
-
-
-def view_settings(views: dict[str, Any]) -> ViewSettings:
-    """The experiment's overrides of the view recipes."""
-    try:
-        pairs: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in views.items()
-        }
-        return ViewSettings(**pairs)
-    except TypeError as error:
-        raise UserError(f"pretrain.views: {error}") from error

@@ -135,8 +135,8 @@ def pretrain(
         if at is not None and on_collapse == "stop":
             checkpoint()
             raise Collapsed(
-                f"{settings.method}: the features of all images have become nearly the same (seen at step {at} of "
-                f"{timeline}); {advice}, or let it go on with on_collapse 'warn'"
+                f"{settings.method}: the network no longer tells images apart (seen at step {at} of {timeline}); "
+                f"{advice}, or let it go on with on_collapse 'warn'"
             )
 
     def agree(loss: float) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ssl_zoo.encoders.files import Card
 from ssl_zoo.methods.base import Method, Output
 from ssl_zoo.pretraining.budget import Timeline
-from ssl_zoo.pretraining.monitor import alignment_and_uniformity, feature_health
+from ssl_zoo.pretraining.monitor import alignment_and_uniformity, feature_health, spread
 from ssl_zoo.pretraining.probe_monitor import LabelledImages, neighbour_accuracy, view_features
 from ssl_zoo.pretraining.processes import Processes
 
@@ -35,11 +35,11 @@ class Moment:
 class Watch:
     """Looks at a run from outside: every monitor sees features, never the method.
 
-    At about a hundred places, and at the end of every epoch: the loss with its terms, the learning rate and
-    `monitor.feature_health` of the features that the step has made anyway. At about ten of the places, and at the end
-    of every epoch (of every few, where an epoch is shorter than 16 steps): `alignment` and `uniformity` of the encoder
-    in evaluation mode on the step's first two views. At about ten places, where labelled images of training patients
-    are given: `knn_accuracy`.
+    At about a hundred places, and at the end of every epoch: the loss with its terms, the learning rate,
+    `monitor.feature_health` of the features and `embedding_std`, the `monitor.spread` of the embeddings, all of which
+    the step has made anyway. At about ten of the places, and at the end of every epoch (of every few, where an epoch is
+    shorter than 16 steps): `alignment` and `uniformity` of the encoder in evaluation mode on the step's first two
+    views. At about ten places, where labelled images of training patients are given: `knn_accuracy`.
 
     `aside` is entered while the encoder runs for the monitors, which is no training and is not counted as such.
     """
@@ -69,8 +69,9 @@ class Watch:
             "lr": lr,
         }
         features = self.processes.gather(output.features)  # [B, D]
+        embeddings = self.processes.gather(output.embeddings)  # [B, E]
         if self.processes.is_first:
-            row |= feature_health(features)
+            row |= feature_health(features) | {"embedding_std": spread(embeddings)}
         every = self.per_epoch * -(-ENCODER_STEPS // self.per_epoch)
         chosen = self._mark(ENCODER_POINTS, moment)
         if chosen or moment.step % every == 0:

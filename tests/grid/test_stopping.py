@@ -91,7 +91,7 @@ def test_a_study_that_a_scheduler_stops_ends_with_the_same_weights(tmp_path, hos
     for name in ("whole", "cut"):
         (tmp_path / name).mkdir()
         folders[name] = write_experiment(tmp_path / name, hospital)
-    run_experiment(load_experiment(folders["whole"], [budget]), stages=("pretrain",), progress=False)
+    assert not run_experiment(load_experiment(folders["whole"], [budget]), stages=("pretrain",), progress=False).failed
 
     path = folders["cut"]
     command = [sys.executable, "-m", "ssl_zoo.cli", "pretrain", str(path), budget, "compute.checkpoint_every_s=0.5"]
@@ -106,7 +106,7 @@ def test_a_study_that_a_scheduler_stops_ends_with_the_same_weights(tmp_path, hos
     assert said.strip().count("\n") == 0, said
     assert before
     assert max(found.name for found in checkpoints(path)) > max(before)
-    run_experiment(load_experiment(path, [budget]), stages=("pretrain",), progress=False)
+    assert not run_experiment(load_experiment(path, [budget]), stages=("pretrain",), progress=False).failed
     whole, cut = (
         load_encoder(folders[name].parent / "runs" / "study" / "encoders" / "simclr-s0").backbone.state_dict()
         for name in ("whole", "cut")

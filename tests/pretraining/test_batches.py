@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from ssl_zoo.pretraining.batches import Batches, batch_rows
+from ssl_zoo.pretraining.batches import Batches, batch_rows, read_rows
 from ssl_zoo.pretraining.processes import Processes
+from ssl_zoo.pretraining.spent import Memory
 from tests.pretraining.short_runs import SETTINGS, settings_of
 
 
@@ -58,3 +61,34 @@ def test_the_frames_and_scans_of_a_part_go_together(store):
     assert [len(half.views[0]) for half in halves] == [8, 8]
     assert torch.equal(torch.cat([half.scans for half in halves]), batch.scans)
     assert torch.equal(torch.cat([half.views[1] for half in halves]), batch.views[1])
+
+
+@pytest.mark.parametrize("colour", [(), (3,)])
+def test_rows_of_a_file_are_those_of_the_array(tmp_path, colour):
+    frames = np.random.default_rng(0).integers(0, 255, (20, 8, 8, *colour), dtype=np.uint8)
+    np.save(tmp_path / "frames.npy", frames)
+    mapped = np.load(tmp_path / "frames.npy", mmap_mode="r")
+    rows = np.array([19, 0, 7, 7])
+    np.testing.assert_array_equal(read_rows(frames, rows), frames[rows])
+    np.testing.assert_array_equal(read_rows(mapped, rows), frames[rows])
+    np.testing.assert_array_equal(read_rows(mapped[1::2], rows // 2), frames[1::2][rows // 2])
+
+
+def test_a_file_that_is_too_short_is_told(tmp_path):
+    np.save(tmp_path / "frames.npy", np.zeros((4, 8, 8), np.uint8))
+    frames = np.load(tmp_path / "frames.npy", mmap_mode="r")
+    os.truncate(tmp_path / "frames.npy", 128 + 3 * 64)
+    with pytest.raises(EOFError, match=r"frames.npy: the file ends before frame 3"):
+        read_rows(frames, np.array([0, 3]))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a part of a process's life")
+def test_memory_grows_with_the_batch_and_not_with_the_store(tmp_path):
+    frames = np.zeros((10_000, 128, 128), np.uint8)  # 156 MB
+    np.save(tmp_path / "frames.npy", frames)
+    del frames
+    mapped = np.load(tmp_path / "frames.npy", mmap_mode="r")
+    memory = Memory(torch.device("cpu"))
+    for rows in np.arange(10_000).reshape(100, 100):
+        read_rows(mapped, rows)
+    assert memory.peak_mb() < 20

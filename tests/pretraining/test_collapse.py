@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from ssl_zoo.encoders.backbones import build_backbone
 from ssl_zoo.pretraining.collapse import IN_A_ROW, has_collapsed, looks_collapsed
 from ssl_zoo.pretraining.endings import Collapsed
-from ssl_zoo.pretraining.monitor import feature_health
+from ssl_zoo.pretraining.monitor import feature_health, spread
 from ssl_zoo.pretraining.trainer import pretrain
 from tests.pretraining.short_runs import budget_of, history_of, same_weights, settings_of
 
@@ -32,14 +33,23 @@ HEALTHY = {
 }
 
 
+def health(features, embeddings=None):
+    return feature_health(features) | {"embedding_std": spread(features if embeddings is None else embeddings)}
+
+
 @pytest.mark.parametrize("name", COLLAPSED)
 def test_collapsed_features_look_so(name):
-    assert looks_collapsed(feature_health(COLLAPSED[name]), 64)
+    assert looks_collapsed(health(COLLAPSED[name]), 64)
+
+
+@pytest.mark.parametrize("name", ["all equal", "equal but for rounding", "zero"])
+def test_collapsed_embeddings_of_healthy_features_look_so(name):
+    assert looks_collapsed(health(HEALTHY["spread out"], COLLAPSED[name]), 64)
 
 
 @pytest.mark.parametrize("name", HEALTHY)
 def test_healthy_features_do_not(name):
-    assert not looks_collapsed(feature_health(HEALTHY[name]), len(HEALTHY[name]))
+    assert not looks_collapsed(health(HEALTHY[name]), len(HEALTHY[name]))
 
 
 @pytest.mark.parametrize("backbone", ["resnet10t", "vit_micro_patch8"])
@@ -48,11 +58,11 @@ def test_an_untrained_network_has_not_collapsed_on_frames(store, backbone):
     frames = torch.tensor(store.frames).float().unsqueeze(1)
     with torch.no_grad():
         features = network((frames / 255 - store.mean) / store.std)
-    assert not looks_collapsed(feature_health(features), 64)
+    assert not looks_collapsed(health(features), 64)
 
 
 def rows(*shares, std=0.0):
-    return [{"share": share, "feature_std": std, "effective_rank": 30.0} for share in shares]
+    return [{"share": share, "feature_std": 0.5, "embedding_std": std, "effective_rank": 30.0} for share in shares]
 
 
 def test_a_collapse_is_one_that_stays_after_the_start_of_the_run():
@@ -84,7 +94,7 @@ def test_a_collapse_is_told_and_the_run_goes_on(tmp_path, store):
 @pytest.mark.usefixtures("constant_features")
 def test_a_collapse_stops_the_run_if_wanted_and_again_until_it_may_go_on(tmp_path, store):
     settings = settings_of(steps=10)
-    words = r"simclr: the features of all images .* \(seen at step 6 of 10 steps\); .*recipes.simclr.base_lr"
+    words = r"simclr: the network no longer tells images apart \(seen at step 6 of 10 steps\); .*recipes.simclr.base_lr"
     for _ in range(2):
         with pytest.raises(Collapsed, match=words):
             pretrain(settings, store, tmp_path / "e", on_collapse="stop")
@@ -93,3 +103,18 @@ def test_a_collapse_stops_the_run_if_wanted_and_again_until_it_may_go_on(tmp_pat
     pretrain(settings, store, tmp_path / "e", on_collapse="warn")
     pretrain(settings, store, tmp_path / "whole", on_collapse="warn")
     assert same_weights(tmp_path / "e", tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_a_vit_that_really_collapses_is_seen_while_its_loss_rests_at_the_entropy_of_its_prototypes(tmp_path, store):
+    params = {"n_prototypes": 256}
+    recipe = {"weight_decay": 0.05, "weight_decay_end": None}
+    for name, base_lr in (("healthy", 1.6e-3), ("collapsed", 0.16)):
+        changes = {"params": params, "recipe": recipe | {"base_lr": base_lr}}
+        settings = settings_of("dino", backbone="vit_micro_patch8", steps=40, views={"local_crops": 0}, **changes)
+        pretrain(settings, store, tmp_path / name)
+    assert budget_of(tmp_path / "healthy")["collapsed_at_step"] is None
+    assert budget_of(tmp_path / "collapsed")["collapsed_at_step"] is not None
+    last = history_of(tmp_path / "collapsed")[-1]
+    assert last["loss"] == pytest.approx(np.log(256), rel=0.1)
+    assert last["effective_rank"] > 2

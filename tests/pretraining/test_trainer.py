@@ -68,7 +68,7 @@ def test_a_batch_larger_than_the_store_is_refused(tmp_path, store):
     [
         ({"params": {"temprature": 1}}, "pretrain.params.simclr.*temprature"),
         ({"recipe": {"lr": 1}}, "pretrain.recipes.simclr.*lr"),
-        ({"views": {"crop": 1}}, "pretrain.views.*crop"),
+        ({"views": {"crop": 1}}, "views: unknown key .crop."),
         ({"pair_weighting": "liner"}, "did you mean 'linear'"),
         ({"accumulate": 0}, "pretrain.accumulate is 0"),
         ({"frames_seen": 15}, "frames_seen is 15, less than one batch of 16"),
