@@ -27,7 +27,7 @@ COLOURS: dict[str, str] = {
     "dino": "#E69F00",
     "vicreg": "#332288",
     "autoencoder": "#882255",
-    "inpainting": "#999933",
+    "inpainting_autoencoder": "#999933",
     "imagenet": "#000000",
     "random": "#7A7A7A",
 }
@@ -40,7 +40,7 @@ MARKERS: dict[str, str] = {
     "dino": "v",
     "vicreg": "X",
     "autoencoder": "<",
-    "inpainting": ">",
+    "inpainting_autoencoder": ">",
     "imagenet": "*",
     "random": ".",
 }
@@ -53,7 +53,7 @@ LABELS: dict[str, str] = {
     "dino": "DINO",
     "vicreg": "VICReg",
     "autoencoder": "Autoencoder",
-    "inpainting": "Inpainting AE",
+    "inpainting_autoencoder": "Inpainting AE",
     "imagenet": "ImageNet",
     "random": "random",
 }

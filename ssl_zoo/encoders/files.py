@@ -58,7 +58,8 @@ class Encoder(nn.Module):
     @property
     def num_features(self) -> int:
         """D, the length of a feature vector."""
-        return int(cast(int, self.backbone.num_features))
+        # timm's name for it where layers stand behind the pooling (MobileNetV3, VGG); else it is num_features
+        return int(cast(int, getattr(self.backbone, "head_hidden_size", None) or self.backbone.num_features))
 
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 or 0..1 float images `[B, H, W]` or `[B, C, H, W]` to the network's input `[B, C, size, size]`."""

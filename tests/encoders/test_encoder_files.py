@@ -105,3 +105,10 @@ def test_an_unknown_backbone_comes_with_the_nearest_name():
 def test_a_vit_refuses_a_size_that_its_patches_do_not_tile():
     with pytest.raises(UserError, match="8-pixel patches"):
         build_backbone("vit_micro_patch8", channels=1, size=60)
+
+
+@pytest.mark.parametrize("backbone", ["resnet10t", "vit_micro_patch8", "mobilenetv3_small_050"])
+def test_the_stated_width_is_that_of_the_features(backbone):
+    network = build_backbone(backbone, channels=1, size=32).eval()
+    encoder = Encoder(network, Card(backbone=backbone, size=32, channels=1, mean=[0.0], std=[1.0]))
+    assert encoder(torch.zeros(2, 32, 32)).shape == (2, encoder.num_features)
