@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import os
 import tempfile
 import time
@@ -30,14 +31,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from experiments.benchmarks.fixed_step import batches_of
 from experiments.benchmarks.lightly_way import LightlyTraining, Way
 from experiments.benchmarks.measure import Mark, load, parser, spread, start, words, write_rows
 from experiments.benchmarks.real_loop import Turn, barlow_twins, beside_real_loop
 from experiments.benchmarks.stores import write_store
-from ssl_zoo.pretraining.settings import PretrainSettings, view_settings
-from ssl_zoo.scans.clips import PairSampler
-from ssl_zoo.scans.frames import FrameStore
-from ssl_zoo.training.views import make_views
+from ssl_zoo.pretraining.batches import Batches
 
 BARS = {"cpu": 1.8, "cuda": 2.5}
 FRAMES = 2048
@@ -105,22 +104,22 @@ def compare(
 
         before = load()
         if only_views:
-            maker = ViewMaker(settings, store, device)
-            pairs = [one_turn(maker.make, theirs, length.steps, device) for _ in range(length.turns + 1)][1:]
+            ours = functools.partial(make_batches, batches_of(settings, store, device))
+            pairs = [one_turn(ours, theirs, length.steps, device) for _ in range(length.turns + 1)][1:]
         else:
             options = {"device": device, "turns": length.turns, "steps": length.steps}
             pairs = beside_real_loop(settings, store, folder, theirs, **options)
     # A turn of ours is longer where many steps fit into a second; theirs always has the same number.
-    ours = [turn.real_s * length.steps / turn.steps for turn in pairs]
-    ours_core = [turn.real_core_s * length.steps / turn.steps for turn in pairs]
-    ours_s, theirs_s = float(np.median(ours)), float(np.median([turn.other_s for turn in pairs]))
+    ours_s = [turn.real_s * length.steps / turn.steps for turn in pairs]
+    ours_core_s = [turn.real_core_s * length.steps / turn.steps for turn in pairs]
+    seconds, lightly_seconds = float(np.median(ours_s)), float(np.median([turn.other_s for turn in pairs]))
     return {
         "case": f"{size} px, {'views only' if only_views else 'training'}, {name}",
         "batch_size": length.batch_size,
-        "ratio": spread([turn.other_s / mine for turn, mine in zip(pairs, ours, strict=True)]),
-        "core_ratio": spread([turn.other_core_s / mine for turn, mine in zip(pairs, ours_core, strict=True)]),
-        "views_per_s": round(views / ours_s, 1),
-        "views_per_s_of_lightly": round(views / theirs_s, 1),
+        "ratio": spread([turn.other_s / mine for turn, mine in zip(pairs, ours_s, strict=True)]),
+        "core_ratio": spread([turn.other_core_s / mine for turn, mine in zip(pairs, ours_core_s, strict=True)]),
+        "views_per_s": round(views / seconds, 1),
+        "views_per_s_of_lightly": round(views / lightly_seconds, 1),
         "lightly_workers": os.cpu_count(),
         "lightly_threads": best,
         "bar": None if only_views or name != "as documented" else BARS[device.partition(":")[0]],
@@ -152,34 +151,10 @@ def fastest_threads(epoch: Callable[[], object], threads: int) -> int:
     return min(seconds, key=lambda count: seconds[count])
 
 
-class ViewMaker:
-    """What our loop does before a step: frames and partners from the store, and their views."""
-
-    def __init__(self, settings: PretrainSettings, store: FrameStore, device: str) -> None:
-        self.settings, self.store, self.device = settings, store, device
-        self.pairs = PairSampler(store.index, settings.pairing, settings.window_s)
-        self.changes = view_settings(settings.views)
-        self.generator = torch.Generator().manual_seed(settings.seed)
-        self.rng = np.random.default_rng(settings.seed)
-
-    def make(self, steps: int) -> None:
-        """The views of so many batches."""
-        for _ in range(steps):
-            rows = self.rng.choice(len(self.store), self.settings.batch_size, replace=False)  # [B]
-            both = (rows, self.pairs.pairs(rows, self.rng))
-            first, second = (torch.from_numpy(self.store.batch(side)).to(self.device) for side in both)
-            views = make_views(
-                "asymmetric",
-                first,
-                second,
-                size=self.settings.size,
-                mean=[self.store.mean],
-                std=[self.store.std],
-                generator=self.generator,
-                settings=self.changes,
-            )
-            for view in views:
-                view.contiguous(memory_format=torch.channels_last)
+def make_batches(batches: Batches, steps: int) -> None:
+    """What our loop does before a step, so many times."""
+    for step in range(steps):
+        batches.of_step(step)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -91,7 +91,6 @@ def machine(device: str) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "processor": torch.cuda.get_device_name(device) if device.startswith("cuda") else _cpu(),
         "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
         "auto_precision": "bf16" if resolve_precision("auto", device) else "fp32",
         "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY", "default"),
         "python": platform.python_version(),
@@ -105,23 +104,27 @@ def load() -> float:
 
 
 def write_rows(options: argparse.Namespace, name: str, rows: list[dict[str, Any]]) -> None:
-    """Put rows into `<name>.json`; one with the same `case` and `device` as an older one takes its place.
+    """Put rows into `<name>.json`; one with the same `case`, `device` and `threads` as an older one takes its place.
 
     A quick run writes only where `--out` says so.
     """
     if options.quick and options.out is None:
         return
     path = (options.out or RESULTS) / f"{name}.json"
-    rows = [{"case": row.pop("case"), "device": options.device.partition(":")[0], **row} for row in map(dict, rows)]
+    device = options.device.partition(":")[0]
+    rows = [{"case": row["case"], "device": device, "threads": options.threads} | row for row in rows]
     for row in rows:
         row["quick"], row["load_after"], row["machine"] = options.quick, load(), machine(options.device)
     if path.exists():
-        new = {(row["case"], row["device"]) for row in rows}
-        old = [row for row in json.loads(path.read_text())["rows"] if (row["case"], row["device"]) not in new]
-        rows = old + rows
-    rows.sort(key=lambda row: (row["device"], row["case"]))
+        new = {_key(row) for row in rows}
+        rows += [row for row in json.loads(path.read_text())["rows"] if _key(row) not in new]
+    rows.sort(key=_key)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"benchmark": name, "rows": rows}, indent=1) + "\n")
+
+
+def _key(row: dict[str, Any]) -> tuple[str, str, int]:
+    return row["device"], row["case"], row["threads"]
 
 
 def _cpu() -> str:

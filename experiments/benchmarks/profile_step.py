@@ -24,6 +24,7 @@ from experiments.benchmarks.fixed_step import FixedStep
 from experiments.benchmarks.measure import load, parser, start, synchronise, write_rows
 from experiments.benchmarks.real_loop import STEPS, barlow_twins
 from experiments.benchmarks.stores import write_store
+from ssl_zoo.pretraining.batches import read_rows
 from ssl_zoo.pretraining.monitor import feature_health
 from ssl_zoo.pretraining.settings import PretrainSettings
 from ssl_zoo.scans.clips import PairSampler
@@ -119,7 +120,9 @@ def run_steps(
             with parts.part("pairs"):
                 partners = pairs.pairs(rows, rng)
             with parts.part("frames"):
-                first, second = (torch.from_numpy(store.batch(side)).to(fabric.device) for side in (rows, partners))
+                first, second = (
+                    torch.from_numpy(read_rows(store.frames, side)).to(fabric.device) for side in (rows, partners)
+                )
             began, views_before = _now(parts), _spent(parts, "views: ")
             views = views_module.make_views(
                 method.views,

@@ -18,43 +18,56 @@ BEGIN, END = "<!-- {name}: written by tables.py -->", "<!-- end of {name} -->"
 Row = dict[str, Any]
 
 
-def throughput(rows: list[Row]) -> list[str]:
-    lines = [
-        "| device | case | batch | of the step's speed | all turns | bar | in core seconds | frames/s | bare step |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
-    ]
+def markdown(columns: dict[str, str], rows: list[Row]) -> list[str]:
+    """A Markdown table: the heading of each column, and how its cell is written out of a row."""
+    lines = [f"| {' | '.join(columns)} |", "|---|" + "---:|" * (len(columns) - 1)]
     for row in rows:
-        lines.append(
-            f"| {row['device']} | {row['case']} | {row['batch_size']} | {words(row['ratio'])} | "
-            f"{row['ratio_of_sums']:.2f} | {row['bar']} | {words(row['core_ratio'])} | {row['frames_per_s']:.0f} | "
-            f"{row['frames_per_s_of_the_step']:.0f} |"
-        )
-    return [*lines, *_missing_gpu(rows, 8)]
+        cells = {name: words(value) for name, value in row.items() if name.endswith("ratio") and "median" in value}
+        lines.append("| " + " | ".join(cell.format(**(row | cells)) for cell in columns.values()) + " |")
+    return lines
+
+
+def throughput(rows: list[Row]) -> list[str]:
+    columns = {
+        "case": "{device}, {case}, batch {batch_size}",
+        "threads": "{threads}",
+        "of the bare step's speed": "{ratio}",
+        "bar": "{bar}",
+        "all turns together": "{ratio_of_sums:.2f}",
+        "in core seconds": "{core_ratio}",
+        "frames/s": "{frames_per_s:.0f}",
+        "bare step": "{frames_per_s_of_the_step:.0f}",
+    }
+    return [*markdown(columns, rows), *_without_gpu(columns, rows)]
 
 
 def against_lightly(rows: list[Row]) -> list[str]:
-    lines = [
-        "| device | case | batch | times lightly's views/s | bar | in core seconds | views/s | lightly's |",
-        "|---|---|---:|---:|---:|---:|---:|---:|",
-    ]
-    for row in rows:
-        lines.append(
-            f"| {row['device']} | {row['case']} | {row['batch_size']} | {words(row['ratio'])} | {row['bar'] or ''} | "
-            f"{words(row['core_ratio'])} | {row['views_per_s']:.0f} | {row['views_per_s_of_lightly']:.0f} |"
-        )
-    return [*lines, *_missing_gpu(rows, 7)]
+    columns = {
+        "case": "{device}, {case}, batch {batch_size}",
+        "threads (lightly's)": "{threads} ({lightly_threads})",
+        "times lightly's views/s": "{ratio}",
+        "bar": "{bar}",
+        "in core seconds": "{core_ratio}",
+        "views/s": "{views_per_s:.0f}",
+        "lightly's": "{views_per_s_of_lightly:.0f}",
+    }
+    rows = [row | {"bar": row["bar"] or ""} for row in rows]
+    return [*markdown(columns, rows), *_without_gpu(columns, rows)]
 
 
 def memory(rows: list[Row]) -> list[str]:
-    lines = [
-        "| case | resident, MiB | times the first | bar | anonymous, MiB | times | file pages, MiB | times |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    for row in sorted(rows, key=lambda row: row["mib"]["anonymous"]):
-        figures = [f"{row['mib'][name]:.0f} | {row['ratio'][name]:.3f}" for name in row["mib"]]
-        anonymous, file_pages, resident = figures
-        lines.append(f"| {row['case']} | {resident} | {row['bar'] or ''} | {anonymous} | {file_pages} |")
-    return lines
+    columns = {
+        "case": "{case}",
+        "resident, MiB": "{mib[resident]:.0f}",
+        "times the first": "{ratio[resident]:.3f}",
+        "bar": "{bar}",
+        "anonymous, MiB": "{mib[anonymous]:.0f}",
+        "times": "{ratio[anonymous]:.3f}",
+        "file pages, MiB": "{mib[file pages]:.0f}",
+        "times ": "{ratio[file pages]:.3f}",
+    }
+    rows = sorted(rows, key=lambda row: row["mib"]["anonymous"])
+    return markdown(columns, [row | {"bar": row["bar"] or ""} for row in rows])
 
 
 def profile_step(rows: list[Row]) -> list[str]:
@@ -74,10 +87,10 @@ TABLES: dict[str, Callable[[list[Row]], list[str]]] = {
 }
 
 
-def _missing_gpu(rows: list[Row], empty: int) -> list[str]:
+def _without_gpu(columns: dict[str, str], rows: list[Row]) -> list[str]:
     if any(row["device"] == "cuda" for row in rows):
         return []
-    return ["| cuda | not measured on a GPU |" + " |" * (empty - 1)]
+    return ["| cuda: not measured on a GPU |" + " |" * (len(columns) - 1)]
 
 
 def _measured_on(rows: list[Row]) -> str:
@@ -85,7 +98,7 @@ def _measured_on(rows: list[Row]) -> str:
     loads = [row[key] for row in rows for key in ("load_before", "load_after")]
     packages = ", ".join(f"{name} {facts[name]}" for name in ("torch", "lightly", "timm", "pillow"))
     return (
-        f"Measured on {facts['processor']}, {facts['cores']} cores, {facts['threads']} threads, precision "
+        f"Measured on {facts['processor']}, {facts['cores']} cores, precision "
         f"`auto` = {facts['auto_precision']}; {packages}. Load average {min(loads)} to {max(loads)}."
     )
 
