@@ -79,8 +79,10 @@ class Batches:
             generator=self._generator,
             settings=self.overrides,
         )
-        own = self.processes.own(size)
-        views = [view[own].contiguous(memory_format=torch.channels_last) for view in views]
+        own = self.processes.own(size, self.settings.accumulate)
+        if len(own) < size:
+            views = [view[own] for view in views]
+        views = [view.contiguous(memory_format=torch.channels_last) for view in views]
         if self.scans is None:
             return Batch(views, None)
         return Batch(views, torch.from_numpy(self.scans[rows[own]]).to(views[0].device))

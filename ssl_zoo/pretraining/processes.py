@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
@@ -66,10 +67,12 @@ class Processes:
         """Whether this process writes the files and reports."""
         return self.rank == 0
 
-    def own(self, batch: int) -> slice:
-        """This process's part of a batch's rows."""
-        part = batch // self.size
-        return slice(self.rank * part, (self.rank + 1) * part)
+    def own(self, batch: int, parts: int = 1) -> np.ndarray:
+        """This process's rows of a batch that passes in `parts`, one part after another: int `[batch / size]`.
+
+        Each part is spread over all processes, so that the parts of any number of processes are those of one.
+        """
+        return np.arange(batch).reshape(parts, self.size, -1)[:, self.rank].ravel()
 
     def gather(self, rows: Tensor) -> Tensor:
         """The rows of all processes `[size * B, ...]`, in the order of the whole batch; without gradient."""

@@ -38,14 +38,16 @@ class Ledger:
     a whole one.
     """
 
-    def __init__(self, method: nn.Module, backbone: nn.Module, processes: Processes, before: Spent) -> None:
+    def __init__(
+        self, method: nn.Module, backbone: nn.Module, processes: Processes, memory: Memory, before: Spent
+    ) -> None:
         self.views = 0
         self._images = 0
         self._pixels = 0
         self._on = True
         self._processes = processes
         self._before = before
-        self._memory = Memory(processes.fabric.device)
+        self._memory = memory
         for module in method.modules():
             if type(module) is type(backbone):
                 stem = next((part for part in module.modules() if isinstance(part, nn.Conv2d)), module)

@@ -30,7 +30,7 @@ from ssl_zoo.pretraining.endings import Collapsed, Interrupted
 from ssl_zoo.pretraining.probe_monitor import LabelledImages
 from ssl_zoo.pretraining.processes import Processes, connect
 from ssl_zoo.pretraining.settings import PretrainSettings, build_method
-from ssl_zoo.pretraining.spent import Ledger, Spent
+from ssl_zoo.pretraining.spent import Ledger, Memory, Spent
 from ssl_zoo.pretraining.step import Stepper
 from ssl_zoo.pretraining.watch import Moment, Watch
 from ssl_zoo.scans.frames import FrameStore
@@ -79,14 +79,15 @@ def pretrain(
             "lower pretrain.batch_size or sample more frames"
         )
     timeline = settings.budget.timeline(settings.batch_size)
-    method, recipe = build_method(settings)
     processes = connect(device, settings.precision)
+    fabric = processes.fabric
+    memory = Memory(fabric.device)
+    method, recipe = build_method(settings)
     _check_division(settings, method, processes)
     batches = Batches(
         settings, store, method.views, processes, with_scans=settings.exclude_same_scan and method.negatives
     )
 
-    fabric = processes.fabric
     synchronised(method, fabric.device)
     method.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(method, recipe, batch_size=settings.batch_size)
@@ -95,27 +96,14 @@ def pretrain(
     advice = f"try a lower pretrain.recipes.{settings.method}.base_lr (now {recipe.base_lr})"
     stepper = Stepper(method, recipe, module, optimizer, processes, settings.accumulate, advice)
 
-    card = Card(
-        backbone=settings.backbone,
-        size=settings.size,
-        channels=settings.channels,
-        mean=[store.mean] * settings.channels,
-        std=[store.std] * settings.channels,
-        init=settings.method,
-        method=settings.method,
-        role=method.role,
-        seed=settings.seed,
-        config_fingerprint=settings.fingerprint(store.fingerprint),
-        data_fingerprint=store.fingerprint,
-        patients=store.patients,
-    )
+    card = _card(settings, store, method)
     work = out.parent / f".work-{out.name}-{card.config_fingerprint}"
     step, elapsed, history, spent = 0, 0.0, [], Spent()
     if state := _newest_of_all(work, processes):
         method.load_state_dict(state["method"])
         optimizer.load_state_dict(state["optimizer"])
         step, elapsed, history, spent = state["step"], state["seconds"], state["history"], Spent(**state["spent"])
-    clock, ledger = Clock(elapsed), Ledger(method, method.backbone, processes, spent)
+    clock, ledger = Clock(elapsed), Ledger(method, method.backbone, processes, memory, spent)
 
     @contextlib.contextmanager
     def aside() -> Iterator[None]:
@@ -215,6 +203,24 @@ def pretrain(
         save_encoder(out, method.encoder(), card, extras=extras)
         shutil.rmtree(work, ignore_errors=True)
     processes.wait()
+
+
+def _card(settings: PretrainSettings, store: FrameStore, method: Method) -> Card:
+    """What is written beside the encoder."""
+    return Card(
+        backbone=settings.backbone,
+        size=settings.size,
+        channels=settings.channels,
+        mean=[store.mean] * settings.channels,
+        std=[store.std] * settings.channels,
+        init=settings.method,
+        method=settings.method,
+        role=method.role,
+        seed=settings.seed,
+        config_fingerprint=settings.fingerprint(store.fingerprint),
+        data_fingerprint=store.fingerprint,
+        patients=store.patients,
+    )
 
 
 def _newest_of_all(work: Path, processes: Processes) -> dict[str, Any] | None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 
 from ssl_zoo.errors import UserError
 from ssl_zoo.pretraining.endings import Interrupted
@@ -47,7 +51,7 @@ def test_an_uneven_number_of_processes_is_refused():
 
 
 def test_one_process_gets_back_what_it_gives():
-    alone = Processes(None, 1)
+    alone = Processes(cast(Fabric, None), 1)
     values = torch.arange(4.0)
     assert alone.gather(values) is values
     assert (alone.total([1.0, 2.0]), alone.largest(3.0), alone.mean(values[1]), alone.from_first("x")) == (
@@ -56,7 +60,21 @@ def test_one_process_gets_back_what_it_gives():
         1.0,
         "x",
     )
-    assert (alone.is_first, alone.own(8)) == (True, slice(0, 8))
+    assert (alone.is_first, alone.own(8).tolist()) == (True, [*range(8)])
+    assert alone.own(8, parts=2).tolist() == [*range(8)]
+
+
+def test_the_parts_of_several_processes_are_those_of_one():
+    ranks = [Processes(cast(Fabric, SimpleNamespace(global_rank=rank)), 2) for rank in range(2)]
+    assert [each.own(8).tolist() for each in ranks] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert [each.own(8, parts=2).tolist() for each in ranks] == [[0, 1, 4, 5], [2, 3, 6, 7]]
+
+
+RUNS = {
+    "simclr": settings_of("simclr"),  # gathers embeddings, and has BatchNorm
+    "byol": settings_of("byol"),  # has a teacher
+    "mae": settings_of("mae", accumulate=2),  # draws in its forward pass, and passes in parts
+}
 
 
 def one_rank():
@@ -68,8 +86,8 @@ def one_rank():
         pretrain(settings_of(batch_size=15), store, out / "e")
     except UserError as error:
         print(error)
-    for method in ("simclr", "byol"):
-        pretrain(settings_of(method), store, out / method)
+    for name, settings in RUNS.items():
+        pretrain(settings, store, out / name)
     # Only the second process hears the warning, in its third step; all stop, and all go on.
     asked = iter([False, False, not first, False])
     try:
@@ -111,17 +129,17 @@ def two(tmp_path_factory, store):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["simclr", "byol"])
-def test_two_processes_give_the_weights_of_one(tmp_path, store, two, method):
-    pretrain(settings_of(method), store, tmp_path / "one")
-    one, both = weights(tmp_path / "one"), weights(two[0] / method)
-    for name in one:
-        torch.testing.assert_close(both[name], one[name], atol=1e-4, rtol=1e-4, msg=name)
-    for alone, shared in zip(history_of(tmp_path / "one"), history_of(two[0] / method), strict=True):
+@pytest.mark.parametrize("name", RUNS)
+def test_two_processes_give_the_weights_of_one(tmp_path, store, two, name):
+    pretrain(dataclasses.replace(RUNS[name], accumulate=1), store, tmp_path / "one")
+    one, both = weights(tmp_path / "one"), weights(two[0] / name)
+    for weight in one:
+        torch.testing.assert_close(both[weight], one[weight], atol=1e-4, rtol=1e-4, msg=weight)
+    for alone, shared in zip(history_of(tmp_path / "one"), history_of(two[0] / name), strict=True):
         assert shared == pytest.approx(alone, rel=1e-2)
-    alone, shared = budget_of(tmp_path / "one"), budget_of(two[0] / method)
-    for name in ("frames_seen", "views_seen", "steps", "batch_size", "forward_passes", "megapixels_seen"):
-        assert shared[name] == alone[name]
+    alone, shared = budget_of(tmp_path / "one"), budget_of(two[0] / name)
+    for spent in ("frames_seen", "views_seen", "steps", "batch_size", "forward_passes", "megapixels_seen"):
+        assert shared[spent] == alone[spent]
     assert (alone["devices"], shared["devices"]) == (1, 2)
 
 
@@ -130,7 +148,7 @@ def test_a_warning_that_one_process_gets_stops_all_and_all_go_on_to_the_same_wei
     folder, words = two
     assert [lines[1:] for lines in words] == [["byol: stopped at step 3 of 4 steps; it goes on from there"]] * 2
     assert same_weights(folder / "byol", folder / "cut")
-    assert sorted(path.name for path in folder.iterdir()) == ["byol", "cut", "simclr"]
+    assert sorted(path.name for path in folder.iterdir()) == ["byol", "cut", "mae", "simclr"]
 
 
 @pytest.mark.slow

@@ -43,7 +43,8 @@ def test_images_through_networks_are_counted_and_those_of_monitors_are_not(tmp_p
 
 def test_what_earlier_starts_have_spent_is_added_to():
     method, _ = build_method(settings_of("byol"))
-    ledger = Ledger(method, method.backbone, connect("cpu", "fp32"), Spent(10, 100, 1.5, 1e6))
+    memory = Memory(torch.device("cpu"))
+    ledger = Ledger(method, method.backbone, connect("cpu", "fp32"), memory, Spent(10, 100, 1.5, 1e6))
     views = list(torch.rand(2, 4, 1, 32, 32))
     ledger.views += 8
     method(views)
