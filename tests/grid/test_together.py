@@ -45,7 +45,7 @@ def assert_same_training(first, second):
 
 def launched(*arguments, **options):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command += ["-m", "ssl_zoo.cli", *map(str, arguments)]
+    command += ["-m", "ssl_zoo", *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **options
