@@ -17,7 +17,7 @@ from ssl_zoo.config.schema import (
     TransferConfig,
     TuningConfig,
 )
-from ssl_zoo.config.variants import variants_of
+from ssl_zoo.config.variants import frames_of, variants_of
 
 __all__ = [
     "CRITERIA",
@@ -36,6 +36,7 @@ __all__ = [
     "TransferConfig",
     "TuningConfig",
     "dump",
+    "frames_of",
     "load_experiment",
     "variants_of",
 ]

@@ -23,7 +23,7 @@ from ssl_zoo.config.schema import (
     PretrainConfig,
     TransferConfig,
 )
-from ssl_zoo.config.variants import variants_of
+from ssl_zoo.config.variants import frames_of, variants_of
 from ssl_zoo.errors import UserError, unknown
 
 MODES = ("linear", "finetune")
@@ -61,7 +61,8 @@ def check(experiment: Experiment, source: str) -> None:
         "name",
         f"'{experiment.name}' must be usable as a folder's name",
     )
-    _check_data(experiment.phantom, experiment.frames, keys)
+    _check_phantom(experiment.phantom, keys)
+    _check_frames(experiment.frames, Keys(source, "frames."))
     _check_planes(experiment.planes, keys)
     holdout = experiment.planes.protocol != "cross_validation"
     keys.distinct("pretrain.seeds", experiment.pretrain.seeds)
@@ -74,6 +75,8 @@ def check(experiment: Experiment, source: str) -> None:
     for name, pretrain in variants_of(experiment.pretrain).items():
         prefix = f"pretrain.variants.{name}." if name else "pretrain."
         _check_pretrain(pretrain, Keys(source, prefix), holdout=holdout)
+        if pretrain.frames:
+            _check_frames(frames_of(experiment.frames, pretrain.frames), Keys(source, f"{prefix}frames."))
     for name in experiment.pretrain.variants:
         sentence = f"'{name}' may have letters, digits and . _ + - only"
         keys.need(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name) is not None, "pretrain.variants", sentence)
@@ -81,14 +84,18 @@ def check(experiment: Experiment, source: str) -> None:
     _check_compute(experiment.compute, keys)
 
 
-def _check_data(phantom: PhantomConfig, frames: FramesConfig, keys: Keys) -> None:
+def _check_phantom(phantom: PhantomConfig, keys: Keys) -> None:
     for key in ("scans", "patients", "frames"):
         keys.need(getattr(phantom, key) >= 1, f"phantom.{key}", "must be at least 1")
     keys.need(phantom.external_patients >= 0, "phantom.external_patients", "must not be negative")
-    keys.need(frames.channels in (1, 3), "frames.channels", f"{frames.channels} is neither 1 (grey) nor 3 (colour)")
-    keys.need(16 <= frames.size <= 1024, "frames.size", f"{frames.size} pixels is not between 16 and 1024")
-    keys.need(frames.per_scan >= 1, "frames.per_scan", "must be at least 1")
-    keys.need(frames.clip_length >= 1, "frames.clip_length", "must be at least 1")
+
+
+def _check_frames(frames: FramesConfig, keys: Keys) -> None:
+    """`keys` opens with "frames." or, in a variant, with "pretrain.variants.<name>.frames."."""
+    keys.need(frames.channels in (1, 3), "channels", f"{frames.channels} is neither 1 (grey) nor 3 (colour)")
+    keys.need(16 <= frames.size <= 1024, "size", f"{frames.size} pixels is not between 16 and 1024")
+    keys.need(frames.per_scan >= 1, "per_scan", "must be at least 1")
+    keys.need(frames.clip_length >= 1, "clip_length", "must be at least 1")
 
 
 def _check_pretrain(pretrain: PretrainConfig, keys: Keys, *, holdout: bool) -> None:

@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ssl_zoo.config.check import check
-from ssl_zoo.config.schema import BUDGETS, Experiment, PretrainConfig
-from ssl_zoo.config.variants import SHARED, variant_of, writable
+from ssl_zoo.config.schema import BUDGETS, Experiment, FramesConfig, PretrainConfig
+from ssl_zoo.config.variants import SHARED, SHARED_FRAMES, frames_of, variant_of, writable
 from ssl_zoo.errors import UserError
 
 
@@ -52,7 +52,7 @@ def load_experiment(path: Path | str, overrides: Sequence[str] = ()) -> Experime
     except OmegaConfBaseException as error:
         raise _wrong_type(error, str(path)) from error
     assert isinstance(experiment, Experiment)
-    _check_variants(experiment.pretrain, str(path))
+    _check_variants(experiment, str(path))
     check(experiment, str(path))
     return experiment
 
@@ -62,8 +62,11 @@ def dump(experiment: Experiment) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(experiment)))
 
 
-def _check_variants(pretrain: PretrainConfig, source: str) -> None:
+def _check_variants(experiment: Experiment, source: str) -> None:
     """Keys and types within `pretrain.variants`."""
+    pretrain = experiment.pretrain
+    if pretrain.frames:
+        raise UserError(f"{source}: pretrain.frames: only a variant has frames of its own; set frames.* instead")
     for name, keys in pretrain.variants.items():
         prefix = f"pretrain.variants.{name}."
         _refuse_unknown_keys(keys, PretrainConfig, source, prefix)
@@ -74,6 +77,20 @@ def _check_variants(pretrain: PretrainConfig, source: str) -> None:
             variant_of(pretrain, keys)
         except OmegaConfBaseException as error:
             raise _wrong_type(error, source, prefix) from error
+        if "frames" in keys:
+            _check_own_frames(experiment.frames, keys["frames"], source, f"{prefix}frames.")
+
+
+def _check_own_frames(frames: FramesConfig, changes: Any, source: str, prefix: str) -> None:
+    """Keys and types of the frames that a variant changes."""
+    _refuse_unknown_keys(changes, FramesConfig, source, prefix)
+    for key in changes:
+        if key in SHARED_FRAMES:
+            raise UserError(f"{source}: {prefix}{key}: all variants share '{key}'; set frames.{key} instead")
+    try:
+        frames_of(frames, changes)
+    except OmegaConfBaseException as error:
+        raise _wrong_type(error, source, prefix) from error
 
 
 def _wrong_type(error: OmegaConfBaseException, source: str, prefix: str = "") -> UserError:

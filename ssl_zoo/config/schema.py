@@ -101,6 +101,7 @@ class PretrainConfig:
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)  # method -> overrides of its recipe
     on_collapse: str = "warn"  # warn | stop: what to do when all features become the same
     monitor_knn: bool | None = None  # kNN of labelled training patients along the way; null: in a hold-out only
+    frames: dict[str, Any] = field(default_factory=dict)  # in a variant: keys of `frames`, for a store of its own
     variants: dict[str, dict[str, Any]] = field(default_factory=dict)  # name -> pretrain keys: one init for each
 
 

@@ -5,7 +5,8 @@
       near: {pairing: temporal, window_s: 0.2}
       apart: {methods: [simclr, moco], exclude_same_scan: true}
 
-makes the inits `simclr@same_frame`, `simclr@near`, ... in one run folder, evaluated on the same cells.
+makes the inits `simclr@same_frame`, `simclr@near`, ... in one run folder, evaluated on the same cells. Under the key
+`frames` a variant changes what it is trained on: `few: {frames: {per_scan: 4}}` has a frame store of its own.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ssl_zoo.config.schema import PretrainConfig
+from ssl_zoo.config.schema import FramesConfig, PretrainConfig
 
 SHARED = ("variants", "seeds", "monitor_knn")  # keys that no variant has of its own
+SHARED_FRAMES = ("size", "channels")  # keys of `frames` that none has: the labelled planes have one shape for all
 
 
 def variants_of(pretrain: PretrainConfig) -> dict[str, PretrainConfig]:
@@ -38,6 +40,14 @@ def variant_of(pretrain: PretrainConfig, keys: dict[str, Any]) -> PretrainConfig
     merged = OmegaConf.merge(writable(OmegaConf.structured(PretrainConfig)), shared, keys)
     found = OmegaConf.to_object(merged)
     assert isinstance(found, PretrainConfig)
+    return found
+
+
+def frames_of(frames: FramesConfig, changes: dict[str, Any]) -> FramesConfig:
+    """`frames` with the keys that a variant changes. OmegaConf's errors name the key below `frames`."""
+    merged = OmegaConf.merge(writable(OmegaConf.structured(FramesConfig)), dataclasses.asdict(frames), changes)
+    found = OmegaConf.to_object(merged)
+    assert isinstance(found, FramesConfig)
     return found
 
 

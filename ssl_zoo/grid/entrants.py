@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ssl_zoo.config import Experiment, PretrainConfig, variants_of
+from ssl_zoo.config import Experiment, FramesConfig, PretrainConfig, frames_of, variants_of
 from ssl_zoo.methods import METHODS
 from ssl_zoo.pretraining.budget import Budget
 from ssl_zoo.pretraining.settings import PretrainSettings
+
+STORE = "frames"  # the folder of the frame store that most entrants share, in the run folder
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,8 @@ class Entrant:
     name: str  # "simclr", or "simclr@near" in a study with variants
     method: str
     pretrain: PretrainConfig
+    frames: FramesConfig
+    store: str = STORE  # the folder of its frame store: "frames@few" for a variant with frames of its own
     key: str = "pretrain."  # opens the keys of errors: "pretrain.variants.near." for a variant
 
     @property
@@ -30,8 +34,11 @@ def entrants(experiment: Experiment) -> list[Entrant]:
     found = []
     for variant, pretrain in variants_of(experiment.pretrain).items():
         key = f"pretrain.variants.{variant}." if variant else "pretrain."
+        frames = frames_of(experiment.frames, pretrain.frames)
+        store = STORE if frames == experiment.frames else f"{STORE}@{variant}"
         for method in pretrain.methods:
-            found.append(Entrant(f"{method}@{variant}" if variant else method, method, pretrain, key))
+            name = f"{method}@{variant}" if variant else method
+            found.append(Entrant(name, method, pretrain, frames, store, key))
     return found
 
 
@@ -41,9 +48,14 @@ def backbones(experiment: Experiment) -> list[str]:
     return list(used) or [experiment.pretrain.backbone]
 
 
+def stores(experiment: Experiment) -> dict[str, FramesConfig]:
+    """The frame stores that a study needs: folder -> what is in it. The common one comes first and is always there."""
+    return {STORE: experiment.frames} | {entrant.store: entrant.frames for entrant in entrants(experiment)}
+
+
 def pretrain_settings(experiment: Experiment, entrant: Entrant, seed: int) -> PretrainSettings:
     """All that decides the weights of one pre-training run, with the recipe of the paper and its overrides."""
-    pretrain, frames, compute = entrant.pretrain, experiment.frames, experiment.compute
+    pretrain, frames, compute = entrant.pretrain, entrant.frames, experiment.compute
     own = pretrain.budgets.get(entrant.method)
     budget = own if own is not None and own.kinds else pretrain.budget
     return PretrainSettings(

@@ -75,7 +75,6 @@ def make_plan(study: Study) -> Plan:
 
 def _pretrainings(study: Study, entrant: Entrant) -> list[Pretraining]:
     """An entrant's encoders, one for each pre-training seed; with the chosen learning rate where it is tuned."""
-    assert study.store is not None
     factor, missing, unknown = 1.0, "", ""
     if is_tuned(entrant):
         choice = choose(study, entrant)
@@ -84,16 +83,11 @@ def _pretrainings(study: Study, entrant: Entrant) -> list[Pretraining]:
     found = []
     for seed in study.experiment.pretrain.seeds:
         settings = with_factor(pretrain_settings(study.experiment, entrant, seed), factor)
-        init = Init(
-            entrant.name,
-            settings.backbone,
-            method=entrant.method,
-            pretrain_seed=seed,
-            fingerprint=f"{unknown}-{seed}" if missing else settings.fingerprint(study.store.fingerprint),
-        )
+        init = Init(entrant.name, settings.backbone, method=entrant.method, pretrain_seed=seed)
         folder = study.run / "encoders" / init.folder
-        training = Training(settings, folder, entrant.pretrain.on_collapse)
-        found.append(Pretraining(dataclasses.replace(init, path=str(folder)), training, missing))
+        training = Training(settings, folder, entrant.pretrain.on_collapse, entrant.store)
+        key = f"{unknown}-{seed}" if missing else training.fingerprint(study)
+        found.append(Pretraining(dataclasses.replace(init, path=str(folder), fingerprint=key), training, missing))
     return found
 
 

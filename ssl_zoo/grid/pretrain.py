@@ -11,6 +11,7 @@ import numpy as np
 
 from ssl_zoo.encoders.files import CARD, read_card
 from ssl_zoo.grid.criteria import training_planes
+from ssl_zoo.grid.entrants import STORE
 from ssl_zoo.grid.launch import share_out
 from ssl_zoo.grid.study import Study
 from ssl_zoo.pretraining.probe_monitor import LabelledImages
@@ -26,17 +27,21 @@ StopRequested = Callable[[], bool]
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """One encoder to train: by which settings, and into which folder."""
+    """One encoder to train: by which settings, on which frames, and into which folder."""
 
     settings: PretrainSettings
     folder: Path
     on_collapse: str = "warn"
+    store: str = STORE  # folder of the frame store
+
+    def fingerprint(self, study: Study) -> str:
+        """Changes when anything that decides the weights changes."""
+        return self.settings.fingerprint(study.stores[self.store].fingerprint)
 
 
 def is_trained(study: Study, training: Training) -> bool:
     """Whether the encoder is there, made with just these settings and frames."""
-    assert study.store is not None
-    return has_encoder(training.folder, training.settings.fingerprint(study.store.fingerprint))
+    return has_encoder(training.folder, training.fingerprint(study))
 
 
 def has_encoder(folder: Path, wanted: str) -> bool:
@@ -60,10 +65,9 @@ def train(study: Study, training: Training, device: str, report: Report, stop_re
 
 def train_here(study: Study, training: Training, device: str, report: Report, stop_requested: StopRequested) -> None:
     """Train an encoder in this process, or as one of the group that it belongs to."""
-    assert study.store is not None
     pretrain(
         training.settings,
-        study.store,
+        study.stores[training.store],
         training.folder,
         device=device,
         labelled=watched(study),
@@ -89,8 +93,7 @@ def watched(study: Study) -> LabelledImages | None:
 
 def make_way(study: Study, training: Training) -> None:
     """Set an encoder made with other settings aside in `replaced`, or bring the wanted one back from there."""
-    assert study.store is not None
-    folder, wanted = training.folder, training.settings.fingerprint(study.store.fingerprint)
+    folder, wanted = training.folder, training.fingerprint(study)
     replaced = folder.parent / "replaced"
     if (folder / CARD).is_file() and (old := read_card(folder).config_fingerprint) != wanted:
         replaced.mkdir(exist_ok=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ssl_zoo.config import Experiment
+from ssl_zoo.config import Experiment, FramesConfig
 from ssl_zoo.encoders.backbones import build_backbone
 from ssl_zoo.errors import UserError, unknown
 from ssl_zoo.grid.devices import devices_of, processes_of
-from ssl_zoo.grid.entrants import Entrant, backbones, entrants, pretrain_settings
+from ssl_zoo.grid.entrants import STORE, Entrant, backbones, entrants, pretrain_settings
 from ssl_zoo.methods import METHODS
 from ssl_zoo.planes.splits import PROTOCOLS
 from ssl_zoo.pretraining.settings import build_method
@@ -21,13 +21,11 @@ from ssl_zoo.training.views import view_settings
 
 def check_names(experiment: Experiment) -> None:
     """Refuse names that no registry knows, and methods, backbones and settings that do not fit together."""
+    _check_frames(experiment.frames, "frames.")
     _known(
-        ("frames.sampler", "sampler", experiment.frames.sampler, SAMPLERS),
-        ("frames.decoder", "decoder", experiment.frames.decoder, DECODERS),
         ("planes.protocol", "protocol", experiment.planes.protocol, PROTOCOLS),
         ("compute.precision", "precision", experiment.compute.precision, PRECISIONS),
     )
-    sampler_settings(experiment).check()
     pretrain = experiment.pretrain
     _known(*(("pretrain.methods", "method", method, METHODS) for method in pretrain.methods))
     for variant, keys in pretrain.variants.items():
@@ -40,9 +38,22 @@ def check_names(experiment: Experiment) -> None:
         build_backbone(backbone, channels=experiment.frames.channels, size=experiment.frames.size)
 
 
+def _check_frames(frames: FramesConfig, key: str) -> None:
+    _known(
+        (f"{key}sampler", "sampler", frames.sampler, SAMPLERS),
+        (f"{key}decoder", "decoder", frames.decoder, DECODERS),
+    )
+    try:
+        sampler_settings(frames).check()
+    except UserError as error:
+        raise UserError(str(error).replace("frames.", key)) from None
+
+
 def _check_entrant(experiment: Experiment, entrant: Entrant) -> None:
     """The names in its settings, and that method, backbone, parameters, recipe, views and batch fit together."""
     pretrain, key = entrant.pretrain, entrant.key
+    if entrant.store != STORE:
+        _check_frames(entrant.frames, f"{key}frames.")
     _known(
         (f"{key}pairing", "pairing", pretrain.pairing, PAIRINGS),
         (f"{key}pair_weighting", "pair_weighting", pretrain.pair_weighting, WEIGHTINGS),
@@ -69,9 +80,8 @@ def _check_entrant(experiment: Experiment, entrant: Entrant) -> None:
         )
 
 
-def sampler_settings(experiment: Experiment) -> SamplerSettings:
-    """The part of the experiment that decides which frames go into the store."""
-    frames = experiment.frames
+def sampler_settings(frames: FramesConfig) -> SamplerSettings:
+    """The part that decides which frames go into the store."""
     return SamplerSettings(
         sampler=frames.sampler,
         per_scan=frames.per_scan,

@@ -13,7 +13,7 @@ from ssl_zoo.config import Experiment, PhantomConfig, dump, load_experiment
 from ssl_zoo.errors import UserError
 from ssl_zoo.files import fingerprint, read_json, replacing, write_json, write_text
 from ssl_zoo.grid.criteria import check_criteria
-from ssl_zoo.grid.entrants import entrants
+from ssl_zoo.grid.entrants import STORE, entrants, stores
 from ssl_zoo.grid.inits import given_inits
 from ssl_zoo.grid.settings import check_names, sampler_settings
 from ssl_zoo.phantom import write_cohort
@@ -32,10 +32,15 @@ class Study:
 
     experiment: Experiment
     run: Path
-    store: FrameStore | None  # None where nothing is pre-trained
+    stores: dict[str, FrameStore]  # by folder, see `entrants.stores`; empty where nothing is pre-trained
     planes: Planes
     images: np.ndarray  # uint8 [N, size, size] or [N, size, size, 3], a memory map, one row per plane
     splits: list[Split]
+
+    @property
+    def store(self) -> FrameStore | None:
+        """The frames that variants without frames of their own share; None where nothing is pre-trained."""
+        return self.stores.get(STORE)
 
 
 def check_inputs(experiment: Experiment) -> None:
@@ -63,16 +68,17 @@ def prepare(experiment: Experiment, *, progress: bool = True) -> Study:
     scans, planes, splits = _checked_tables(experiment, phantom)
     _write_planes(experiment, planes, splits)
     if scans is not None:
-        build_store(
-            scans,
-            run / "frames",
-            sampler=sampler_settings(experiment),
-            size=experiment.frames.size,
-            channels=experiment.frames.channels,
-            decoder=experiment.frames.decoder,
-            workers=experiment.compute.workers,
-            progress=progress,
-        )
+        for folder, frames in stores(experiment).items():
+            build_store(
+                scans,
+                run / folder,
+                sampler=sampler_settings(frames),
+                size=frames.size,
+                channels=frames.channels,
+                decoder=frames.decoder,
+                workers=experiment.compute.workers,
+                progress=progress,
+            )
     return open_study(run)
 
 
@@ -94,7 +100,7 @@ def open_study(run: Path) -> Study:
     return Study(
         experiment=experiment,
         run=run,
-        store=FrameStore.open(run / "frames") if entrants(experiment) else None,
+        stores={name: FrameStore.open(run / name) for name in stores(experiment)} if entrants(experiment) else {},
         planes=planes,
         images=np.load(folder / "images.npy", mmap_mode="r"),
         splits=splits,

@@ -72,17 +72,16 @@ def all_rungs(study: Study) -> list[Rung]:
 
 def rungs(study: Study, entrant: Entrant) -> list[Rung]:
     """An entrant's ladder."""
-    assert study.store is not None
     tuning = entrant.pretrain.tuning
     base = pretrain_settings(study.experiment, entrant, study.experiment.pretrain.seeds[0])
     found = []
     for factor in tuning.ladder:
         settings = dataclasses.replace(with_factor(base, factor), budget=part_of(base, tuning.share))
-        judged_on = study.planes.fingerprint if tuning.by == "probe" else study.store.fingerprint
+        judged_on = study.planes.fingerprint if tuning.by == "probe" else study.stores[entrant.store].fingerprint
         train_rows = study.splits[0].train.tolist() if tuning.by == "probe" else []
         folder = study.run / "tuning" / entrant.name / f"x{factor:g}"
-        training = Training(settings, folder, entrant.pretrain.on_collapse)
-        trained = [settings.fingerprint(study.store.fingerprint), training.on_collapse]
+        training = Training(settings, folder, entrant.pretrain.on_collapse, entrant.store)
+        trained = [training.fingerprint(study), training.on_collapse]
         key = fingerprint([VERSION, trained, tuning.by, judged_on, train_rows])
         found.append(Rung(entrant.name, factor, training, tuning.by, key))
     return found
@@ -138,10 +137,9 @@ def climb(study: Study, rung: Rung, device: str, report: Report, stop_requested:
 
 def score(study: Study, rung: Rung, device: str) -> float:
     """A trained rung by its criterion; higher is better."""
-    assert study.store is not None
     encoder = load_encoder(rung.training.folder)
     if rung.by == "rankme":
-        return rankme_score(encoder, study.store, device)
+        return rankme_score(encoder, study.stores[rung.training.store], device)
     return probe_score(encoder, training_planes(study.planes, study.images, study.splits[0]), device)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -51,3 +52,10 @@ class Recipe:
         for field in ("step_factor", "step_every"):
             if not 0 < getattr(self, field) <= 1:
                 raise UserError(f"{field} must be above 0 and at most 1, not {getattr(self, field)}")
+        if not 0 <= self.warmup < 1:
+            raise UserError(f"warmup is a share of the steps, 0 or more and less than 1, not {self.warmup}")
+        if not 0 < self.base_lr < math.inf:
+            raise UserError(f"base_lr must be a positive number, not {self.base_lr}")
+        for field in ("weight_decay", "final_lr"):
+            if not 0 <= getattr(self, field) < math.inf:
+                raise UserError(f"{field} must not be negative, and finite, not {getattr(self, field)}")

@@ -6,6 +6,7 @@ random draw that depends on the rank: the processes together do what one process
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 from collections.abc import Mapping
@@ -21,11 +22,18 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from ssl_zoo.errors import UserError
 from ssl_zoo.training.precision import resolve_precision
 
 Anything = TypeVar("Anything")
+
+# torch renamed it in 2.14 and warns of the old name.
+DDP_KEYS = inspect.signature(DistributedDataParallel).parameters
+KEEP_BUFFERS: dict[str, Any] = {
+    "forward_sync_buffers" if "forward_sync_buffers" in DDP_KEYS else "broadcast_buffers": False
+}
 
 
 @dataclass(frozen=True)
@@ -137,7 +145,7 @@ def connect(device: str, precision: str, launch: Launch | None = None) -> Proces
         num_nodes=launch.size // launch.local_size,
         # Synchronised BatchNorm keeps the buffers equal; sending them round at each forward pass would only hide a
         # method that lets them drift apart.
-        strategy=DDPStrategy(broadcast_buffers=False),
+        strategy=DDPStrategy(**KEEP_BUFFERS),
         plugins=[environment],
     )
     fabric.launch()

@@ -72,6 +72,6 @@ def build_method(settings: PretrainSettings) -> tuple[Method, Recipe]:
             raise UserError(f"pretrain.params.{settings.method}: {error}") from error
     try:
         recipe = dataclasses.replace(method.recipe, **settings.recipe)
-    except TypeError as error:
+    except (TypeError, UserError) as error:
         raise UserError(f"pretrain.recipes.{settings.method}: {error}") from error
     return method, recipe

@@ -10,6 +10,7 @@ from ssl_zoo.grid.entrants import backbones, entrants, pretrain_settings
 from ssl_zoo.grid.jobs import pending_jobs
 from ssl_zoo.grid.plan import make_plan
 from ssl_zoo.grid.settings import check_names
+from ssl_zoo.grid.study import prepare
 from ssl_zoo.pretraining.budget import Budget
 
 VARIANTS = "pretrain.variants={same: {pairing: same_frame}, near: {window_s: 0.1, methods: [moco]}}"
@@ -73,5 +74,41 @@ def test_a_batch_of_its_own_leaves_a_method_under_the_common_budget(experiment):
     ],
 )
 def test_what_does_not_fit_is_named_before_any_work(experiment, override, words):
+    with pytest.raises(UserError, match=words):
+        check_names(load_experiment(experiment, [override, "compute.device=cpu"]))
+
+
+STORES = "pretrain.variants={all: {}, few: {frames: {per_scan: 2}}}"
+
+
+def test_a_variant_with_frames_of_its_own_is_trained_on_a_store_of_its_own(experiment):
+    study = prepare(load_experiment(experiment, [STORES]), progress=False)
+    assert list(study.stores) == ["frames", "frames@few"]
+    assert len(study.stores["frames@few"]) < len(study.stores["frames"])
+    trainings = {p.init.name: p.training for p in make_plan(study).pretrainings}
+    assert {name: training.store for name, training in trainings.items()} == {
+        "simclr@all": "frames",
+        "simclr@few": "frames@few",
+    }
+    assert trainings["simclr@all"].settings == trainings["simclr@few"].settings
+    assert trainings["simclr@all"].fingerprint(study) != trainings["simclr@few"].fingerprint(study)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("pretrain.frames={per_scan: 2}", r"pretrain\.frames: only a variant has frames of its own"),
+        ("pretrain.variants={a: {frames: {per_scn: 2}}}", r"variants\.a\.frames\.per_scn'; did you mean .*per_scan"),
+        ("pretrain.variants={a: {frames: {per_scan: many}}}", r"variants\.a\.frames\.per_scan: .*many"),
+        ("pretrain.variants={a: {frames: {size: 64}}}", r"variants\.a\.frames\.size: all variants share 'size'"),
+        ("pretrain.variants={a: {frames: {per_scan: 0}}}", r"variants\.a\.frames\.per_scan: must be at least 1"),
+        ("pretrain.variants={a: {frames: {sampler: unifrm}}}", r"variants\.a\.frames\.sampler: .*'uniform'"),
+        (
+            "pretrain.variants={a: {frames: {sampler: stride}}}",
+            r"variants\.a\.frames\.every .*variants\.a\.frames\.every_s",
+        ),
+    ],
+)
+def test_frames_of_a_variant_that_cannot_be_are_named(experiment, override, words):
     with pytest.raises(UserError, match=words):
         check_names(load_experiment(experiment, [override, "compute.device=cpu"]))

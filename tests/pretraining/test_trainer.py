@@ -68,6 +68,7 @@ def test_a_batch_larger_than_the_store_is_refused(tmp_path, store):
     [
         ({"params": {"temprature": 1}}, "pretrain.params.simclr.*temprature"),
         ({"recipe": {"lr": 1}}, "pretrain.recipes.simclr.*lr"),
+        ({"recipe": {"warmup": 2.0}}, "pretrain.recipes.simclr: warmup is a share"),
         ({"views": {"crop": 1}}, "views: unknown key .crop."),
         ({"pair_weighting": "liner"}, "did you mean 'linear'"),
         ({"accumulate": 0}, "pretrain.accumulate is 0"),
