@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ssl_zoo.analysis.looks import Look, Starts, looks_of
 from ssl_zoo.analysis.statistics import BASELINE, Estimates, bootstrap_p, holm, interval, labels_saved, pick
-from ssl_zoo.analysis.style import about, cohort_order, looks, mode_label, mode_order, number, percent
+from ssl_zoo.analysis.style import about, cohort_order, mode_label, mode_order, number, percent
 
 QUESTION = "Which self-supervised pre-training is worth using here, and how many labels does it save?"
 FEW_LABELS = 0.05  # the fraction the answer speaks of, where the grid has it; fixed beforehand, not chosen by result
 SIGNIFICANT = 0.05
+FEW = 6  # inits that are listed by name; of more, those that are left out are
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,15 @@ def headline_fraction(table: pd.DataFrame) -> float:
     return next((f for f in fractions if np.isclose(f, FEW_LABELS)), fractions[0])
 
 
-def make_answer(estimates: Estimates) -> Answer:
-    """Winner with interval, mean gain over the own baseline, labels saved, what is not significant; for every mode."""
+def make_answer(estimates: Estimates, starts: Starts | None = None, *, unequal: bool = False) -> Answer:
+    """Winner with interval, mean gain over the own baseline, labels saved, what is not significant; for every mode.
+
+    `starts`: the looks of the whole run (None: those of the estimates). `unequal`: whether some inits were given more
+    pre-training than others, which the verdict then says.
+    """
     table = estimates.table
     cohort = cohort_order(table["cohort"])[0]
-    names = Names(table)
+    names = Names(looks_of(table) if starts is None else starts)
     saved = labels_saved(estimates)
     findings: list[Finding] = []
     verdict = ""
@@ -75,22 +81,48 @@ def make_answer(estimates: Estimates) -> Answer:
         verdict = verdict or _verdict(contest, names, mode, fraction)
     if not findings:
         verdict = "This run holds no pre-trained init yet, only untrained baselines; there is nothing to compare."
+    elif unequal:
+        verdict += " The inits had unequal budgets, so this judges what was done with each method, not the methods."
     return Answer(QUESTION, verdict, findings)
 
 
 class Names:
     """Inits in words; the backbone is added where one name occurs on several."""
 
-    def __init__(self, table: pd.DataFrame) -> None:
-        self._looks = looks(zip(table["init"], table["backbone"], table["method"], strict=True))
+    def __init__(self, starts: Starts) -> None:
+        self._starts = starts
 
     def of(self, row: pd.Series) -> str:
-        label = self._looks[str(row["init"]), str(row["backbone"])].label
-        name, _, backbone = label.partition(" · ")
-        return f"{name} ({backbone})" if backbone else name
+        look = self._starts[str(row["init"]), str(row["backbone"])]
+        return _with_backbone(look.name, look)
 
     def list(self, rows: pd.DataFrame) -> str:
-        return words([self.of(row) for _, row in rows.iterrows()])
+        """ "BYOL and SimCLR"; variants of one method go together: "SimCLR @near/@far"."""
+        groups: dict[tuple[str, str, str], tuple[Look, list[str]]] = {}
+        for _, row in rows.iterrows():
+            look = self._starts[str(row["init"]), str(row["backbone"])]
+            key = (look.family, look.backbone, "" if look.variant else look.name)
+            groups.setdefault(key, (look, []))[1].append(f"@{look.variant}")
+        return words(
+            [
+                _with_backbone(f"{look.family} {'/'.join(variants)}" if look.variant else look.name, look)
+                for look, variants in groups.values()
+            ]
+        )
+
+    def some(self, rows: pd.DataFrame, of: pd.DataFrame) -> str:
+        """A long list in short: "all 15 inits", "12 of the 15 inits (not BYOL and MoCo v2)", "8 of the 15 inits"."""
+        if len(rows) <= FEW:
+            return self.list(rows)
+        rest = of.drop(index=rows.index)
+        if rest.empty:
+            return f"all {len(of)} inits"
+        left = f" (not {self.list(rest)})" if len(rest) <= FEW else ""
+        return f"{len(rows)} of the {len(of)} inits{left}"
+
+
+def _with_backbone(name: str, look: Look) -> str:
+    return f"{name} ({look.backbone})" if look.shared else name
 
 
 def words(names: Sequence[str]) -> str:
@@ -150,7 +182,8 @@ def _winner(contest: _Contest, names: Names, mode: str, fraction: float) -> str:
     tied = contest.rows.loc[contest.tied]
     if len(tied) == len(contest.rows) - 1:
         return f"{text}, but its lead over the others is not significant: on these patients no winner can be named."
-    return f"{text}, but its lead over {names.list(tied)} is not significant; read these as tied."
+    rivals = names.list(tied) if len(tied) <= FEW else f"{len(tied)} of the {len(contest.rows) - 1} others"
+    return f"{text}, but its lead over {rivals} is not significant; read these as tied."
 
 
 def _gain(estimates: Estimates, contest: _Contest, names: Names) -> list[str]:
@@ -172,11 +205,11 @@ def _gain(estimates: Estimates, contest: _Contest, names: Names) -> list[str]:
     if len(better) == len(rows) > 1:
         parts.append("every one of them is significantly better")
     elif len(better):
-        parts.append(f"significantly better: {names.list(better)}")
+        parts.append(f"significantly better: {names.some(better, rows)}")
     if len(worse):
-        parts.append(f"significantly worse: {names.list(worse)}")
+        parts.append(f"significantly worse: {names.some(worse, rows)}")
     if len(unclear):
-        parts.append(f"not significantly different: {names.list(unclear)}")
+        parts.append(f"not significantly different: {names.some(unclear, rows)}")
     return [f"{text}; {'; '.join(parts)} (paired by patient, Holm-corrected, p\u00a0<\u00a00.05)."]
 
 
@@ -196,13 +229,13 @@ def _saved(saved: pd.DataFrame, names: Names, mode: str, cohort: str) -> list[st
     sure = f"; 95\u00a0% interval {about(first['low'])} to {upper}" if np.isfinite(first["low"]) else ""
     earliest = reached.loc[reached["fraction"] <= reached["smallest"] * (1 + 1e-9)]
     if len(earliest) > 1:
-        text = f"Labels saved: {names.list(earliest)} each reach {goal} with {percent(first['smallest'])} already"
+        text = f"Labels saved: {names.some(earliest, rows)} each reach {goal} with {percent(first['smallest'])} already"
     else:
         how = f"{percent(first['smallest'])} already" if len(earliest) else f"about {about(first['fraction'])}"
         text = f"Labels saved: {names.of(first)} reaches {goal} (macro-F1 {score}) with {how}{sure}"
     missed = rows.loc[rows["fraction"].isna()]
     if len(missed):
-        text += f"; {names.list(missed)} {'does' if len(missed) == 1 else 'do'} not reach it"
+        text += f"; {names.some(missed, rows)} {'does' if len(missed) == 1 else 'do'} not reach it"
     return [f"{text}."]
 
 
@@ -241,10 +274,10 @@ def _verdict(contest: _Contest, names: Names, mode: str, fraction: float) -> str
     gain = number(best["difference"], sign=True)
     if len(top) == len(contest.rows) > 1 or len(top) > 4:
         verb = "is" if len(useful) == 1 else "are"
-        better = f"{names.list(useful)} {verb} better than untrained"
+        better = f"{names.some(useful, contest.rows)} {verb} better than untrained"
         return f"{setting}, {better}, but no single winner can be named."
     if best.name not in useful.index:
-        better = f"{names.list(useful)} {'is' if len(useful) == 1 else 'are'} better than untrained"
+        better = f"{names.some(useful, contest.rows)} {'is' if len(useful) == 1 else 'are'} better than untrained"
         return f"{setting}, {better}; {names.of(best)} scores highest, but not significantly above its own backbone."
     if len(top) == 1:
         worth = "the one to use" if len(contest.rows) > 1 else "worth using"

@@ -2,122 +2,47 @@
 
 from __future__ import annotations
 
-import base64
 import platform
-from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from matplotlib.figure import Figure
+import pandas as pd
 
-from ssl_zoo.analysis import figures, tables
-from ssl_zoo.analysis.answer import headline_fraction, make_answer
-from ssl_zoo.analysis.run_folder import Run, read_run
-from ssl_zoo.analysis.statistics import BASELINE, Estimates, class_names, estimate, labels_saved, pick
-from ssl_zoo.analysis.style import cohort_order, mode_label, mode_order, percent, save
+from ssl_zoo.analysis import fairness, figures, tables
+from ssl_zoo.analysis.answer import make_answer
+from ssl_zoo.analysis.limits import limits_of
+from ssl_zoo.analysis.looks import Starts, has_variants, starts_in
+from ssl_zoo.analysis.pictures import Picture, draw_figures
+from ssl_zoo.analysis.rank_report import factor_table, place_table, rank_sentences, settings_in_words, write_rank_files
+from ssl_zoo.analysis.ranks import Ranking, rank_inits
+from ssl_zoo.analysis.run_folder import Run, read_run, run_looks
+from ssl_zoo.analysis.statistics import Estimates, class_names, estimate, labels_saved, pick
+from ssl_zoo.analysis.style import cohort_order, mode_label, mode_order
+from ssl_zoo.analysis.variants import effect_table, variant_effects
 from ssl_zoo.files import fingerprint_file, write_text
 
 PACKAGES = ("ssl_zoo", "torch", "torchvision", "timm", "lightly", "numpy", "scikit-learn", "pandas", "matplotlib")
 REPORT = "report.html"
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure as it sits in the page: a data URI, its size in CSS pixels, title, caption and alternative text."""
-
-    data: str
-    width: int
-    height: int
-    title: str
-    caption: str
-    alt: str
-
-
 def write_report(run: Path, *, replicates: int = 2000) -> Path:
-    """Write `figures/*.png|svg` and `report.html` into a run folder, from whatever the run holds so far.
+    """Write `figures/*.png|svg|csv` and `report.html` into a run folder, from whatever the run holds so far.
 
     The page needs no network and holds no script. The same run gives the same page.
     Raises UserError when the folder has no `results.csv` or a file in it is broken.
     """
     contents = read_run(Path(run))
     estimates = estimate(contents.results, contents.predictions, replicates=replicates)
-    pictures = draw_figures(contents, estimates)
-    page = _environment().get_template("report.html.j2").render(**_context(contents, estimates, pictures))
+    starts, ranking = run_looks(contents), rank_inits(estimates)
+    pictures = draw_figures(contents, estimates, ranking, starts)
+    write_rank_files(contents.path / "figures", contents.results, estimates)
+    context = _context(contents, estimates, ranking, starts, pictures)
+    page = _environment().get_template("report.html.j2").render(**context)
     target = contents.path / REPORT
     write_text(target, page)
     return target
-
-
-def draw_figures(run: Run, estimates: Estimates) -> dict[str, Picture]:
-    """Draw and save every figure that the run has data for; in the order of the page."""
-    found: dict[str, Picture] = {}
-    table = estimates.table
-    cohorts = cohort_order(table["cohort"])
-
-    def add(name: str, figure: Figure | None, title: str, caption: str, *, raster: bool = False) -> None:
-        if figure is not None:
-            found[name] = _picture(run.path / "figures", name, figure, title, caption, raster)
-
-    store = run.path / "frames"
-    if run.store and (store / "frames.npy").is_file() and (store / "index.parquet").is_file():
-        caption = "Drawn at random, one scan per row, in order of time. These frames carry no labels."
-        add("frames", figures.frame_sheet(store), "Unlabelled scans", caption, raster=True)
-    if run.planes is not None:
-        classes = class_names(run.predictions) if run.predictions is not None else None
-        sheet = figures.plane_sheet(*run.planes, classes=classes)
-        add("planes", sheet, "Labelled planes", "Drawn at random, one class per row.", raster=True)
-    caption = (
-        "Mean over seeds and folds; bands: 95\u00a0% bootstrap interval over test patients."
-        " Grey and dotted: untrained networks. The numbers under the fractions count labelled patients."
-    )
-    add("label_efficiency", figures.label_efficiency(table), "Macro-F1 against labelled fraction", caption)
-    for cohort in cohorts:
-        if (table["difference"].notna() & (table["cohort"] == cohort)).any():
-            caption = (
-                "Paired difference to the untrained network of the same backbone on the same patients,"
-                " with its 95\u00a0% interval. Above the zero line, pre-training helps."
-            )
-            add(
-                f"gains_{cohort}",
-                figures.gains(table, cohort),
-                f"What pre-training adds, {cohort} test cohort",
-                caption,
-            )
-    for cohort in cohorts:
-        caption = "Bold gains are significant: paired by patient, Holm-corrected in a column, p\u00a0<\u00a00.05."
-        add(f"heat_map_{cohort}", figures.heat_map(table, cohort), f"Scores and gains, {cohort} test cohort", caption)
-    if run.predictions is not None and class_names(run.predictions):
-        for mode in mode_order(table["mode"]):
-            rows = pick(run.results, mode=mode, cohort=cohorts[0])
-            if len(rows) and rows["cell"].isin(run.predictions["cell"]).any():
-                fraction = headline_fraction(rows)
-                matrices = figures.confusion_matrices(
-                    run.results, run.predictions, mode=mode, fraction=fraction, cohort=cohorts[0]
-                )
-                title = f"{mode_label(mode).capitalize()} with {percent(fraction)} of the labels"
-                add(f"confusion_{mode}", matrices, title, "Per cent of each true class; all seeds and folds together.")
-    histories = {e.key: e.history for e in run.encoders if "loss" in e.history and len(e.history)}
-    if histories:
-        caption = (
-            "Each on its own scale: the losses measure different things and cannot be compared. Thick: running mean."
-        )
-        add("pretraining_loss", figures.loss_curves(histories), "Pre-training loss", caption)
-        caption = "Whether features stay spread out while training."
-        add("pretraining_monitors", figures.monitor_curves(histories), "Monitors of collapse", caption)
-    if any(e.budget for e in run.encoders):
-        bars = figures.budget_bars(figures.budget_table({e.key: e.budget for e in run.encoders}))
-        add("budgets", bars, "What each pre-training was given and took", "Bars start at zero.")
-    return found
-
-
-def _picture(folder: Path, name: str, figure: Figure, title: str, caption: str, raster: bool) -> Picture:
-    png, svg = save(figure, folder, name)
-    source, kind = (png, "image/png") if raster else (svg, "image/svg+xml")
-    data = base64.b64encode(source.read_bytes()).decode()
-    width, height = (round(96 * float(inches)) for inches in figure.get_size_inches())
-    return Picture(f"data:{kind};base64,{data}", width, height, title, caption, f"{title}. {caption}")
 
 
 def _environment() -> jinja2.Environment:
@@ -129,52 +54,113 @@ def _environment() -> jinja2.Environment:
     )
 
 
-def _context(run: Run, estimates: Estimates, pictures: dict[str, Picture]) -> dict[str, Any]:
+def _context(
+    run: Run, estimates: Estimates, ranking: Ranking | None, starts: Starts, pictures: dict[str, Picture]
+) -> dict[str, Any]:
     table, saved = estimates.table, labels_saved(estimates)
     cohorts, modes = cohort_order(table["cohort"]), mode_order(table["mode"])
-    budgets = figures.budget_table({e.key: e.budget for e in run.encoders if e.budget})
+    panels = [
+        (mode, cohort)
+        for cohort in cohorts
+        for mode in modes
+        if ((table["mode"] == mode) & (table["cohort"] == cohort)).any()
+    ]
     failures = tables.failure_table(run.failures) if run.failures else None
     predictions = run.predictions
+    fair = _fairness(run, table, starts)
     drawn = {name.split("_")[0] for name in pictures}
-    contents = [("answer", "Answer"), ("data", "Data"), ("curves", "Label efficiency"), ("heatmap", "Heat map")]
-    contents += [("confusion", "Confusion")] if "confusion" in drawn else []
-    contents += [("pretraining", "Pre-training")] if "pretraining" in drawn else []
-    contents += [("budgets", "Budgets")] if len(budgets) else []
-    contents += [("results", "Results")] + ([("failures", "Failed cells")] if failures else [])
-    contents += [("limits", "Limits"), ("reproduce", "Reproduce")]
+    contents = [
+        ("answer", "Answer", True),
+        ("data", "Data", True),
+        ("curves", "Label efficiency", True),
+        ("heatmap", "Heat map", True),
+        ("ranks", "Ranks", ranking is not None),
+        ("budgets", "Budgets", fair["budget"] is not None),
+        ("confusion", "Confusion", "confusion" in drawn),
+        ("pretraining", "Pre-training", "pretraining" in drawn),
+        ("results", "Results", True),
+        ("failures", "Failed cells", failures is not None),
+        ("limits", "Limits", True),
+        ("reproduce", "Reproduce", True),
+    ]
     return {
         "name": run.name,
+        "title": str(run.config.get("title") or ""),
         "run_path": run.path.name,
         "synthetic": run.synthetic,
         "failures": failures,
-        "contents": contents,
-        "answer": make_answer(estimates),
+        "contents": [(key, words) for key, words, there in contents if there],
+        "answer": make_answer(estimates, starts, unequal=bool(fair["unequal"])),
         "mode_label": mode_label,
         "backbones": sorted(table["backbone"].unique()),
+        "several_cohorts": len(cohorts) > 1,
+        "variants": has_variants(starts),
         "facts": _facts(run),
         "classes": tables.class_table(predictions) if predictions is not None and class_names(predictions) else None,
         "skipped": (run.store or {}).get("skipped", []),
         "figures": pictures,
         "saved": [
-            {"cohort": cohort, "table": tables.saved_table(saved, cohort)}
+            {"cohort": cohort, "table": tables.saved_table(saved, cohort, starts)}
             for cohort in cohorts
             if (saved["cohort"] == cohort).any()
         ],
-        "budget": tables.budget_text(budgets) if len(budgets) else None,
-        "budget_sentence": tables.budget_sentence(budgets) if len(budgets) else "",
+        "effects": _effects(estimates, starts, panels),
+        "ranks": _ranks(run, ranking, starts),
+        **fair,
         "scores": [
-            {"mode": mode, "cohort": cohort, "table": tables.score_table(table, mode, cohort)}
-            for cohort in cohorts
-            for mode in modes
-            if ((table["mode"] == mode) & (table["cohort"] == cohort)).any()
+            {"mode": mode, "cohort": cohort, "table": tables.score_table(table, mode, cohort, starts)}
+            for mode, cohort in panels
         ],
         "has_intervals": bool(table["low"].notna().any()),
-        "measures": tables.measure_table(run.results, table),
-        "limits": _limits(run, estimates),
+        "measures": tables.measure_table(run.results, table, starts),
+        "limits": limits_of(run, table, budgets_differ=fair["unequal"], tuned=fair["tuning"] is not None),
         "config": run.config_text,
         "fingerprints": _fingerprints(run),
         "versions": tables.Table(["package", "version"], _versions(), 2),
         "own_version": _version("ssl_zoo"),
+    }
+
+
+def _effects(estimates: Estimates, starts: Starts, panels: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    effects = variant_effects(estimates, starts)
+    return [
+        {"mode": mode, "cohort": cohort, "table": effect_table(effects, mode, cohort)}
+        for mode, cohort in panels
+        if len(pick(effects, mode=mode, cohort=cohort))
+    ]
+
+
+def _ranks(run: Run, ranking: Ranking | None, starts: Starts) -> dict[str, Any] | None:
+    if ranking is None:
+        return None
+    return {
+        "sentences": rank_sentences(ranking, starts),
+        "settings": settings_in_words(ranking),
+        "cohort": ranking.cohort,
+        "places": place_table(ranking, starts),
+        "factors": factor_table(run.results),
+        "sure": len(ranking.samples) > 0,
+    }
+
+
+def _fairness(run: Run, table: pd.DataFrame, starts: Starts) -> dict[str, Any]:
+    """Budgets and learning rates: tables, sentences, and whether the race was even."""
+    budgets = figures.budget_table({e.key: e.budget for e in run.encoders if e.budget}, starts)
+    scored = set(starts_in(table))
+    judged = budgets.loc[[start in scored for start in zip(budgets["init"], budgets["backbone"], strict=True)]]
+    judged = judged if len(judged) else budgets  # nothing is evaluated yet
+    kind = fairness.budget_kind(run.config)
+    elsewhere = fairness.pretrained_elsewhere(table, budgets)
+    tuned = fairness.tuned_inits(run.config, [record["init"] for record in run.tuning])
+    records = [record for record in run.tuning if record["init"] in tuned]
+    none = budgets.empty
+    return {
+        "budget": None if none else fairness.fairness_table(table, budgets, starts, records),
+        "budget_sentences": [] if none else fairness.budget_sentences(judged, kind, starts, elsewhere),
+        "unequal": None if none else fairness.budgets_differ(judged, kind),
+        "collapsed": fairness.collapsed_names(budgets, starts),
+        "tuning": fairness.tuning_table(records, starts) if records else None,
+        "tuning_sentences": fairness.tuning_sentences(records, starts, starts_in(budgets)) if records else [],
     }
 
 
@@ -198,47 +184,6 @@ def _facts(run: Run) -> list[tuple[str, str]]:
 
 def _count(value: float) -> str:
     return f"{value:,.0f}".replace(",", "\u202f")
-
-
-def _limits(run: Run, estimates: Estimates) -> list[str]:
-    results, table = run.results, estimates.table
-    limits = []
-    if run.synthetic:
-        limits.append("The images are synthetic. Which method wins on a phantom need not win on real scans.")
-    if run.by_image:
-        limits.append(
-            "The planes carry no patients: each image counts as a patient of its own. Images of one patient may stand"
-            " on both sides of a split, and the intervals are then too narrow."
-        )
-    if run.predictions is not None:
-        least = min(rows["patient_id"].nunique() for _, rows in run.predictions.groupby("cohort"))
-        limits.append(
-            "Intervals resample test patients and hold the trained networks fixed: they do not contain the luck of"
-            f" pre-training or of which patients were labelled. The smallest test cohort has {_count(least)} patients"
-            + ("; below about 30, percentile intervals tend to be too narrow." if least < 30 else ".")
-        )
-    else:
-        limits.append("There are no saved predictions, so no intervals and no tests of significance.")
-    cells = results.groupby(["init", "backbone", "mode", "fraction", "cohort"]).size()
-    if cells.min() != cells.max():
-        limits.append(
-            f"The grid is uneven: points rest on {cells.min()} to {cells.max()} cells. Gains use shared cells only."
-        )
-    elif cells.max() == 1:
-        limits.append("Every point rests on one cell (one seed, one fold); its spread over seeds is not known.")
-    if "pretrain_seed" in results:
-        seeds = results.loc[results["init"] != BASELINE].groupby("init")["pretrain_seed"].nunique()
-        if len(seeds) and seeds.max() <= 1:
-            limits.append(
-                "Each method was pre-trained once. Another pre-training seed can change the order of close methods."
-            )
-    if table["cohort"].nunique() == 1:
-        limits.append("There is one test cohort, so nothing is known about another site or scanner.")
-    limits.append(
-        "p-values are corrected over the inits of one setting, not over all settings; read the curves as a whole."
-    )
-    limits.append("Methods ran with one setting each under the budget stated, not with a search per method.")
-    return limits
 
 
 def _fingerprints(run: Run) -> tables.Table:

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from ssl_zoo.analysis.style import PretrainingKey
+from ssl_zoo.analysis.looks import PretrainingKey, Starts, looks
 from ssl_zoo.errors import UserError
 from ssl_zoo.files import read_json
 
@@ -50,6 +50,7 @@ class Run:
     predictions: pd.DataFrame | None
     encoders: list[Pretrained] = field(default_factory=list)
     failures: list[dict[str, Any]] = field(default_factory=list)
+    tuning: list[dict[str, Any]] = field(default_factory=list)  # one record per init whose learning rate was tuned
     store: dict[str, Any] | None = None
     planes: tuple[np.ndarray, np.ndarray] | None = None  # images uint8 [N, H, W(, 3)], labels [N]
     by_image: bool = False  # whether there are no patients, so that each image counts as one
@@ -59,6 +60,21 @@ class Run:
         """Whether scans or planes come from the phantom."""
         sections = [self.config.get(name) for name in ("scans", "planes")]
         return any(isinstance(section, dict) and section.get("source") == "phantom" for section in sections)
+
+
+def run_looks(run: Run) -> Starts:
+    """The looks of all inits of a run, evaluated or only pre-trained; variants in the order of its experiment."""
+    results = run.results
+    starts = list(zip(results["init"], results["backbone"], results["method"], strict=True))
+    starts += [encoder.key[:3] for encoder in run.encoders]
+    return looks(starts, variant_names(run))
+
+
+def variant_names(run: Run) -> list[str]:
+    """The variants of the run's experiment, in its order."""
+    pretrain = run.config.get("pretrain")
+    variants = pretrain.get("variants") if isinstance(pretrain, dict) else None
+    return [str(name) for name in variants] if isinstance(variants, dict) else []
 
 
 def read_run(path: Path) -> Run:
@@ -78,10 +94,18 @@ def read_run(path: Path) -> Run:
         predictions=_read_predictions(path / "predictions.parquet"),
         encoders=[_read_encoder(folder) for folder in _encoder_folders(path / "encoders")],
         failures=_read_failures(path / "cells"),
+        tuning=_read_tuning(path / "tuning"),
         store=read_json(store) if store.is_file() else None,
         by_image=bool(about.get("by_image", False)),
         planes=_read_planes(path / "planes"),
     )
+
+
+def read_results_and_predictions(run: Path) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Only the two tables of a run folder; a folder that is not there is a UserError."""
+    if not run.is_dir():
+        raise UserError(f"{run}: no such run folder")
+    return read_results(run / "results.csv"), _read_predictions(run / "predictions.parquet")
 
 
 def read_results(path: Path) -> pd.DataFrame:
@@ -157,6 +181,18 @@ def _read_history(path: Path) -> pd.DataFrame:
             if number < len(lines):
                 raise UserError(f"{path}, line {number}: not valid JSON ({error})") from None
     return pd.DataFrame(rows)
+
+
+def _read_tuning(folder: Path) -> list[dict[str, Any]]:
+    """`tuning/<init>.json`: the choice of each learning rate, with its ladder."""
+    found = []
+    for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
+        record = read_json(path)
+        for key in ("init", "backbone", "by", "base_lr", "rungs"):
+            if not isinstance(record, dict) or key not in record:
+                raise UserError(f"{path}: no record of a learning rate (it has no '{key}')")
+        found.append(record)
+    return found
 
 
 def _read_failures(folder: Path) -> list[dict[str, Any]]:

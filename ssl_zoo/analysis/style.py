@@ -1,4 +1,4 @@
-"""The one style of every figure: a colour and marker per method, a line style per mode, and how a figure is saved.
+"""The one style of every figure: colours, markers and names of methods, a line style per mode, how a figure is saved.
 
 Colours start from Okabe and Ito (2008) and Paul Tol's muted set, without their yellows, which vanish on white;
 a test holds that they stay apart for the common colour-vision deficiencies. Markers repeat what colours say.
@@ -6,14 +6,14 @@ a test holds that they stay apart for the common colour-vision deficiencies. Mar
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib
-from matplotlib.colors import to_hex, to_rgb
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from ssl_zoo.files import replacing
@@ -72,7 +72,9 @@ MODE_LINES: dict[str, Any] = {
 BASELINE_LINE = (0, (2, 2))  # random baselines are grey and dashed in every mode
 # For inits without a place of their own, such as published foundation models; in order of appearance.
 OTHER_COLOURS = ["#4444FF", "#663300", "#B0128A", "#5F9EA0", "#990033", "#0B6623", "#A5673F", "#8A6FB0"]
-OTHER_MARKERS = ["h", "p", "d", "8", "H", "1", "2", "3"]
+# Filled ones only, also below: an edge is drawn white, and vanishes.
+OTHER_MARKERS: list[Any] = ["h", "p", "d", "8", (4, 1, 0), (6, 1, 0), (3, 0, 30), (5, 0, 36)]
+VARIANT_MARKERS: list[Any] = ["o", "s", "^", "D", "v", "X", "P", "h", "<", ">", "p", (4, 1, 0)]
 INK, MUTED, RULE = "#1F2933", "#616E7C", "#D5DAE0"
 
 RC: dict[str, Any] = {
@@ -110,65 +112,6 @@ RC: dict[str, Any] = {
     "svg.hashsalt": "ssl_zoo",
     "svg.fonttype": "path",
 }
-
-PretrainingKey = tuple[str, str, str, int]  # init, backbone, method, seed of one pre-training
-
-
-@dataclass(frozen=True)
-class Look:
-    """How one init on one backbone appears: colour, marker, label, whether it is an untrained baseline."""
-
-    colour: str
-    marker: str
-    label: str
-    baseline: bool = False
-
-    def line(self, mode: str) -> Any:
-        """The matplotlib line style for a mode."""
-        return BASELINE_LINE if self.baseline else MODE_LINES.get(mode, "-")
-
-
-def looks(starts: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], Look]:
-    """A Look for every (init, backbone, method), all different, the same whatever order they come in.
-
-    The label names the backbone wherever one init name occurs on more than one.
-    """
-    unique = sorted({(str(init), str(backbone), _text(method)) for init, backbone, method in starts})
-    backbones = {init: sorted({b for i, b, _ in unique if i == init}) for init, _, _ in unique}
-    others = [init for init in backbones if _known(init, unique) is None]
-    found: dict[tuple[str, str], Look] = {}
-    used: dict[str, int] = {}
-    for init, backbone, _ in unique:
-        known = _known(init, unique)
-        if known is None:
-            place = others.index(init)
-            colour, marker = OTHER_COLOURS[place % len(OTHER_COLOURS)], OTHER_MARKERS[place % len(OTHER_MARKERS)]
-        else:
-            colour, marker = COLOURS[known], MARKERS[known]
-        repeat = used.get(colour, 0)
-        used[colour] = repeat + 1
-        if repeat:  # the same method again, on another backbone or with other settings
-            colour, marker = _darker(colour, repeat), OTHER_MARKERS[(repeat - 1) % len(OTHER_MARKERS)]
-        label = LABELS.get(init, init)
-        if len(backbones[init]) > 1:
-            label = f"{label} · {backbone}"
-        found[init, backbone] = Look(colour, marker, label, baseline=init == "random")
-    return found
-
-
-def _known(init: str, unique: list[tuple[str, str, str]]) -> str | None:
-    """The name under which an init has a colour: its own, or its method's."""
-    names = [init, *(method for i, _, method in unique if i == init)]
-    return next((name for name in names if name in COLOURS), None)
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _darker(colour: str, steps: int) -> str:
-    hue, light, saturation = colorsys.rgb_to_hls(*to_rgb(colour))
-    return to_hex(colorsys.hls_to_rgb(hue, max(0.12, light * 0.62**steps), saturation))
 
 
 def mode_label(mode: str) -> str:
@@ -223,12 +166,14 @@ def styled() -> Any:
 
 def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
     """Write `folder/name.png` (150 dpi) and `folder/name.svg`; the same figure gives the same bytes."""
-    paths = Path(folder) / f"{name}.png", Path(folder) / f"{name}.svg"
+    png, svg = Path(folder) / f"{name}.png", Path(folder) / f"{name}.svg"
     with styled():
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # laid out once, not again for every format
-        for path in paths:
-            metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
-            with replacing(path) as part:
-                figure.savefig(part, format=path.suffix[1:], dpi=150, metadata=metadata)
-    return paths
+        figure.set_dpi(150)
+        # the same bytes as savefig's, which would draw everything twice
+        with replacing(png) as part:
+            FigureCanvasAgg(figure).print_png(part, metadata={"Software": None})
+        with replacing(svg) as part:
+            FigureCanvasSVG(figure).print_svg(part, metadata={"Date": None})
+    return png, svg

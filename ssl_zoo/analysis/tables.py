@@ -1,4 +1,4 @@
-"""Tables for the terminal and for the report: scores, intervals, measures, data and budgets in words."""
+"""Tables for the terminal and for the report: scores, intervals, measures and data in words."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ssl_zoo.analysis.figures.budgets import COLUMNS as BUDGET
-from ssl_zoo.analysis.figures.budgets import budget_names
-from ssl_zoo.analysis.figures.curves import looks_of, start_order
+from ssl_zoo.analysis.looks import Starts, looks_of, start_order, starts_in
 from ssl_zoo.analysis.statistics import class_codes, class_names, pick
-from ssl_zoo.analysis.style import Look, about, mode_label, mode_order, number, percent
+from ssl_zoo.analysis.style import about, mode_label, mode_order, number, percent
 
 Record = dict[Any, Any]
 
@@ -60,20 +58,28 @@ def summary_table(results: pd.DataFrame, *, cohort: str = "internal", measure: s
     return "\n".join([f"{name} on the {cohort} test cohort, mean over n cells (seeds and folds)", *text])
 
 
+def as_text(table: Table) -> str:
+    """A table as aligned text; numbers to the right."""
+    left = [table.columns[: table.numeric], *(row[: table.numeric] for row in table.rows)]
+    right = [table.columns[table.numeric :], *(row[table.numeric :] for row in table.rows)]
+    sides = zip(_align(left, "<"), _align(right, ">"), strict=True)
+    return "\n".join("  ".join(parts).rstrip() for parts in sides)
+
+
 def _align(lines: list[list[str]], side: str) -> list[str]:
     """Lines of cells as lines of text in columns; `side` is "<" or ">"."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return ["  ".join(f"{cell:{side}{width}}" for cell, width in zip(line, widths, strict=True)) for line in lines]
 
 
-def score_table(table: pd.DataFrame, mode: str, cohort: str) -> Table:
+def score_table(table: pd.DataFrame, mode: str, cohort: str, starts: Starts | None = None) -> Table:
     """Macro-F1 with its interval per init and fraction; the best of each fraction is strong."""
     rows = pick(table, mode=mode, cohort=cohort)
-    order, fractions = start_order(looks_of(rows)), sorted(set(rows["fraction"]))
-    starts = looks_of(table)
+    starts = looks_of(table) if starts is None else starts
+    order, fractions = start_order(starts, starts_in(rows)), sorted(set(rows["fraction"]))
     lines, strong = [], set()
     for place, start in enumerate(order):
-        line = [_short(starts[start]), start[1]]
+        line = [starts[start].name, start[1]]
         for column, fraction in enumerate(fractions, 2):
             point = pick(rows, init=start[0], backbone=start[1], fraction=fraction).to_dict("records")
             line.append(_with_interval(point[0], 2) if point else "–")
@@ -83,23 +89,20 @@ def score_table(table: pd.DataFrame, mode: str, cohort: str) -> Table:
     return Table(["init", "backbone", *(percent(f) for f in fractions)], lines, 2, frozenset(strong))
 
 
-def _short(look: Look) -> str:
-    """A label without its backbone, for tables with a column for that."""
-    return look.label.split(" · ")[0]
-
-
 def _with_interval(point: Record, decimals: int) -> str:
     limits = f" ({point['low']:.2f}–{point['high']:.2f})" if np.isfinite(point["low"]) else ""
     return f"{point['f1_macro']:.{decimals}f}{limits}"
 
 
-def saved_table(saved: pd.DataFrame, cohort: str) -> Table:
+def saved_table(saved: pd.DataFrame, cohort: str, starts: Starts | None = None) -> Table:
     """Labels saved per init and mode, those that need fewest labels first."""
-    starts = looks_of(saved)
+    starts = looks_of(saved) if starts is None else starts
     rows = pick(saved, cohort=cohort)
     lines = []
     for mode in mode_order(rows["mode"]):
+        order = start_order(starts)
         own = pick(rows, mode=mode).to_dict("records")
+        own.sort(key=lambda row: order.index((row["init"], row["backbone"])))
         for row in sorted(own, key=lambda row: (row["fraction"] is None, row["fraction"] or 0)):
             needs = "not reached"
             if row["fraction"] is not None:
@@ -110,7 +113,7 @@ def saved_table(saved: pd.DataFrame, cohort: str) -> Table:
                 limits = f"{about(row['low'])} to {about(row['high']) if np.isfinite(row['high']) else 'not reached'}"
             share = about(row["reached"]) if np.isfinite(row["reached"]) else "–"
             goal = f"{row['target']:.2f} (at {percent(row['target_fraction'])})"
-            name = _short(starts[row["init"], row["backbone"]])
+            name = starts[row["init"], row["backbone"]].name
             lines.append([name, row["backbone"], mode_label(mode), goal, needs, limits, share])
     columns = [
         "init",
@@ -136,12 +139,12 @@ MEASURES = {
 }
 
 
-def measure_table(results: pd.DataFrame, estimates: pd.DataFrame) -> Table:
+def measure_table(results: pd.DataFrame, estimates: pd.DataFrame, starts: Starts | None = None) -> Table:
     """Every point of the grid: macro-F1, gain, and the means of the other measures over its cells."""
     keys = ["init", "backbone", "mode", "fraction", "cohort"]
     measures = [name for name in MEASURES if name in results]
     means = {key: group[measures].mean().to_dict() for key, group in results.groupby(keys)}
-    starts = looks_of(estimates)
+    starts = looks_of(estimates) if starts is None else starts
     ranks = {start: place for place, start in enumerate(start_order(starts))}
     table = estimates.assign(
         _rank=[ranks[start] for start in zip(estimates["init"], estimates["backbone"], strict=True)]
@@ -153,7 +156,7 @@ def measure_table(results: pd.DataFrame, estimates: pd.DataFrame) -> Table:
             gain += f" ({number(row['difference_low'], sign=True)} to {number(row['difference_high'], sign=True)})"
         p = "–" if not np.isfinite(row["p_holm"]) else "< 0.01" if row["p_holm"] < 0.01 else f"{row['p_holm']:.2f}"
         mean = means[tuple(row[key] for key in keys)]
-        name = _short(starts[row["init"], row["backbone"]])
+        name = starts[row["init"], row["backbone"]].name
         line = [name, row["backbone"], mode_label(row["mode"]), row["cohort"], percent(row["fraction"])]
         line += [str(row["n_cells"]), _with_interval(row, 3), gain, p]
         lines.append(line + [_value(mean[m], 1 if m == "seconds" else 3) for m in measures])
@@ -176,43 +179,19 @@ def class_table(predictions: pd.DataFrame) -> Table:
     return Table(["test cohort", "patients", "planes", *classes], lines)
 
 
-def budget_text(table: pd.DataFrame) -> Table:
-    """The budget table in words."""
-    shown = [column for column in BUDGET if table[column].notna().any()]
-    lines = [
-        [name.split(" · ")[0], row["backbone"], *(_value(row[column], 0, group=True) for column in shown)]
-        for name, row in zip(budget_names(table), table.to_dict("records"), strict=True)
-    ]
-    return Table(["init", "backbone", *(BUDGET[column] for column in shown)], lines, 2)
-
-
-def budget_sentence(table: pd.DataFrame) -> str:
-    """Whether all encoders had the same budget, and what that leaves open."""
-    frames = table["frames_seen"].dropna()
-    if frames.empty:
-        return "The run recorded no budget in frames seen, so it does not show that the methods had equal budgets."
-    if len(frames) < len(table):
-        return "Some encoders recorded no budget in frames seen, so equal budgets are not shown."
-    if frames.min() == frames.max():
-        same = f"All {len(frames)} encoders saw the same number of frames, {_value(frames.iloc[0], 0, group=True)}."
-        return f"{same} Methods differ in views per frame, in work per view and in memory, so time is not equal."
-    ratio = frames.max() / frames.min()
-    if ratio < 1.02:
-        return f"All encoders saw nearly the same number of frames (largest difference {100 * (ratio - 1):.1f} %)."
-    names = budget_names(table)
-    most, least = names[int(frames.to_numpy().argmax())], names[int(frames.to_numpy().argmin())]
-    differ = f"Budgets differ: {most} saw {ratio:.1f} times as many frames as {least}."
-    return f"{differ} Do not read their order as a ranking of methods."
-
-
 def failure_table(failures: list[dict[str, Any]]) -> Table:
     """The cells that failed, with the last line of the error."""
     columns = ["init", "backbone", "mode", "fraction", "fold", "seed", "error"]
     return Table(columns, [[str(failure.get(column, "")) for column in columns] for failure in failures], len(columns))
 
 
-def _value(value: Any, decimals: int, *, group: bool = False) -> str:
-    if not np.isfinite(value):
+def plain_number(value: Any) -> str:
+    """A count or a duration for people: whole from 10 upwards, thousands apart by a thin space; "–" where unknown."""
+    if value is None or not np.isfinite(value):
         return "–"
-    text = f"{value:,.{decimals}f}" if group else f"{value:.{decimals}f}"
-    return text.replace(",", "\u202f")
+    whole = abs(value) >= 10 or float(value).is_integer()
+    return f"{value:,.0f}".replace(",", "\u202f") if whole else f"{value:.1f}"
+
+
+def _value(value: Any, decimals: int) -> str:
+    return f"{value:.{decimals}f}" if np.isfinite(value) else "–"

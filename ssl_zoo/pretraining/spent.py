@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import resource
 import sys
 from collections.abc import Iterator
@@ -86,8 +88,8 @@ class Memory:
 
     On a GPU: the most that torch had allocated on it. On the CPU: by how much the resident memory of the process rose
     at its highest above what it was when the run began, so that libraries, and earlier runs of the process, do not
-    count; memory that an earlier run has freed but the process has kept is used again unseen. Where the system cannot
-    start such a measurement anew (no Linux), a run that stays below the highest point of an earlier one shows 0.
+    count; what these have freed is given back to the system first, or it would be used again unseen. Where the system
+    cannot start such a measurement anew (no Linux), a run that stays below the highest point of an earlier one shows 0.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -95,6 +97,7 @@ class Memory:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
             return
+        _give_back()
         with contextlib.suppress(OSError):  # no Linux, or not allowed: the peak is then that of the process's life
             RESET.write_text("5")  # sets the peak to what is resident now
         self._start = _resident_peak_mb()
@@ -104,6 +107,13 @@ class Memory:
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device) / MB
         return _resident_peak_mb() - self._start
+
+
+def _give_back() -> None:
+    """Return memory that is free but kept by the process; only glibc has the verb."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _resident_peak_mb() -> float:

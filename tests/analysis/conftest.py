@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, precision_score, recall_score
 
 CNN, VIT = "resnet10t", "vit_micro_patch8"
@@ -22,6 +25,34 @@ SKILL = {  # how far pre-training takes each init beyond an untrained network
     "vicreg": 0.75,
     "random": 0.0,
 }
+PAIRING = {  # a study with variants: three methods, five kinds of positives
+    "random": 0.0,
+    **{
+        f"{method}@{variant}": skill + extra
+        for method, skill in (("barlow_twins", 0.8), ("simclr", 0.7), ("moco", 0.3))
+        for variant, extra in (
+            ("same_frame", 0.0),
+            ("near", 0.3),
+            ("far", 0.2),
+            ("far_weighted", 0.25),
+            ("near_apart", 0.35),
+        )
+    },
+}
+PAIRING_YAML = """name: {name}
+scans: {{source: {source}}}
+pretrain:
+  methods: [barlow_twins, simclr, moco]
+  backbone: resnet10t
+  budget: {{frames_seen: 12800}}
+  variants:
+    same_frame: {{pairing: same_frame}}
+    near: {{pairing: temporal, window_s: 0.15}}
+    far: {{pairing: temporal, window_s: 0.5}}
+    far_weighted: {{pairing: temporal, window_s: 0.5, pair_weighting: linear}}
+    near_apart: {{pairing: temporal, window_s: 0.15, exclude_same_scan: true}}
+planes: {{source: {source}, protocol: holdout}}
+"""
 CLASSES = ("4CH", "LVOT", "RVOT", "3VV", "3VT")
 YAML = """name: {name}
 scans: {{source: {source}}}
@@ -82,7 +113,11 @@ def make_cells(
                             true, called = label[tested], p.argmax(1)
                             n_train = max(k, round(70 * fraction))
                             results.append(
-                                {"experiment": "fake", "init": init, "method": "" if init == "random" else init}
+                                {
+                                    "experiment": "fake",
+                                    "init": init,
+                                    "method": "" if init == "random" else init.split("@")[0],
+                                }
                                 | {"backbone": backbone, "mode": mode, "fraction": fraction, "fold": fold, "seed": seed}
                                 | {
                                     "cohort": cohort,
@@ -127,12 +162,20 @@ def make_run(
     source: str = "phantom",
     pretraining: bool = True,
     failures: int = 1,
+    yaml: str = YAML,
+    budgets: dict[str, dict[str, float]] | None = None,
+    collapsed: dict[str, int] | None = None,
     **cells: object,
 ) -> Path:
-    """A run folder as the grid leaves it. Further arguments go to `make_cells`."""
+    """A run folder as the grid leaves it.
+
+    `budgets`: init -> what its budget.json has otherwise. `collapsed`: init -> the step at which it collapsed. Further
+    arguments go to `make_cells`.
+    """
+    budgets, collapsed = budgets or {}, collapsed or {}
     run = Path(folder) / name
     (run / "cells").mkdir(parents=True)
-    (run / "experiment.yaml").write_text(YAML.format(name=name, source=source))
+    (run / "experiment.yaml").write_text(yaml.format(name=name, source=source))
     results, predictions = make_cells(**cells)  # type: ignore[arg-type]
     results.to_csv(run / "results.csv", index=False)
     predictions.to_parquet(run / "predictions.parquet")
@@ -156,8 +199,10 @@ def make_run(
         encoder = run / "encoders" / f"{init}-s0"
         encoder.mkdir(parents=True)
         backbone = VIT if init == "mae" else CNN
-        card = {"backbone": backbone, "size": 64, "channels": 1, "mean": [0.2], "std": [0.2], "method": init, "seed": 0}
+        method = init.split("@")[0]
+        card = {"backbone": backbone, "size": 64, "channels": 1, "mean": [0.2], "std": [0.2], "seed": 0}
         card |= {
+            "method": method,
             "role": "student",
             "config_fingerprint": "c" * 16,
             "data_fingerprint": "d" * 16,
@@ -166,26 +211,38 @@ def make_run(
         (encoder / "encoder.json").write_text(json.dumps(card))
         steps = np.arange(1, 313)
         loss = (place + 1) * (1 + 3 * np.exp(-steps / 60)) + 0.1 * (place + 1) * generator.standard_normal(len(steps))
-        rows = [
-            {"step": int(s), "loss": float(value), "lr": 0.1, "frames_seen": int(s) * 128}
-            | (
-                {
-                    "feature_std": 0.3 + 0.1 * place + 0.2 * float(np.exp(-s / 50)),
-                    "effective_rank": 20.0 + 5 * place + s / 20,
-                }
-                if s % 10 == 0
-                else {}
-            )
-            for s, value in zip(steps, loss, strict=True)
-        ]
+        at = collapsed.get(init)
+        frames = int(budgets.get(init, {}).get("frames_seen", 40000))
+        rows = []
+        for s, value in zip(steps[2::3], loss[2::3], strict=True):
+            alive = 1.0 if at is None else float(1 / (1 + np.exp((s - at) / 8 + 4)))
+            share = float(s) / len(steps)
+            row = {
+                "step": int(s),
+                "frames_seen": round(frames * share),
+                "share": share,
+                "loss": float(value),
+                "lr": 0.1,
+            }
+            row["feature_std"] = 0.004 + alive * (0.5 + 0.02 * place + 0.2 * float(np.exp(-s / 50)))
+            row["embedding_std"] = 0.002 + alive * (0.8 - 0.02 * place)
+            row["rankme"] = 1.0 + alive * (15.0 + place + s / 30 + float(generator.normal()))
+            row["effective_rank"] = 1.2 + alive * (20.0 + place + s / 20 + float(generator.normal()))
+            if s % 30 == 0:
+                row |= {"alignment": alive * (0.3 + 0.02 * place), "uniformity": -alive * (1.2 + s / 300)}
+                row["knn_accuracy"] = 0.2 + alive * (0.2 + 0.01 * place) * share
+            if at is not None and 0 <= s - at < 3:
+                row["event"] = "collapse"
+            rows.append(row)
         (encoder / "history.jsonl").write_text("\n".join(json.dumps(row) for row in rows) + "\n")
-        views = {"dino": 6, "mae": 1}.get(init, 2)
+        views = {"dino": 6, "mae": 1}.get(method, 2)
         budget = {
             "frames_seen": 40000,
             "views_seen": 40000 * views,
-            "forward_passes": 40000 * views * (2 if init in ("byol", "moco") else 1),
+            "forward_passes": 40000 * views * (2 if method in ("byol", "moco") else 1),
         }
-        budget |= {"steps": 312, "seconds": 50.0 + 10 * place, "peak_memory_mb": 600 + 100 * place}
+        budget |= {"steps": 312, "seconds": 50.0 + 10 * place, "peak_memory_mb": 600 + 100 * place, "batch_size": 128}
+        budget |= {"share_without_neighbour": 0.0, "collapsed_at_step": at} | budgets.get(init, {})
         (encoder / "budget.json").write_text(json.dumps(budget))
     store = run / "frames"
     store.mkdir()
@@ -232,6 +289,65 @@ def fake_cells() -> Callable[..., tuple[pd.DataFrame, pd.DataFrame]]:
 
 
 @pytest.fixture(scope="session")
+def pairing_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of three methods in five variants, 15 inits, linear probe only, two cohorts."""
+    settings = {"skill": PAIRING, "modes": ("linear",), "fractions": (0.01, 0.1, 1.0), "seeds": (0,), "patients": 12}
+    folder = tmp_path_factory.mktemp("pairing")
+    return make_run(folder, name="pairing", yaml=PAIRING_YAML, failures=0, collapsed={"moco@far": 120}, **settings)
+
+
+@pytest.fixture(scope="session")
 def fake_run() -> Callable[..., Path]:
     """`make_run`, for tests that choose its arguments."""
     return make_run
+
+
+def _cut_off(figure: Figure) -> list[str]:
+    """Visible texts that reach beyond the figure's edge."""
+    figure.draw_without_rendering()
+    renderer, box = FigureCanvasAgg(figure).get_renderer(), figure.bbox
+    found = []
+    for axis in (axis for axis in figure.axes if axis.get_visible()):
+        texts = [axis.title, axis.xaxis.label, axis.yaxis.label, *axis.texts]
+        for side in (axis.xaxis, axis.yaxis):
+            low, high = sorted(side.get_view_interval())
+            texts += [tick.label1 for tick in side.get_major_ticks() if low <= tick.get_loc() <= high]
+        for text in texts:
+            if text.get_visible() and text.get_text():
+                extent = text.get_window_extent(renderer)
+                if extent.x0 < -1 or extent.y0 < -1 or extent.x1 > box.width + 1 or extent.y1 > box.height + 1:
+                    found.append(text.get_text())
+    for legend in figure.legends:
+        extent = legend.get_window_extent(renderer)
+        if extent.x0 < -1 or extent.x1 > box.width + 1 or extent.y0 < -1:
+            found.append("legend")
+    return found
+
+
+@pytest.fixture(scope="session")
+def cut_off() -> Callable[[Figure], list[str]]:
+    """The texts of a figure that reach beyond its edge."""
+    return _cut_off
+
+
+# Machado, Oliveira and Fernandes 2009, severity 1.0, on linear RGB
+VISION = {
+    "normal": np.eye(3),
+    "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+}
+
+
+def _lab(colour: str, vision: str) -> np.ndarray:
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(np.asarray(VISION[vision]) @ linear, 0, 1)
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ linear
+    f = np.cbrt(xyz / [0.9505, 1.0, 1.089])
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.fixture(scope="session")
+def seen_as() -> Callable[[str, str], np.ndarray]:
+    """A colour in CIE L*a*b*, as people with normal or red-green blind (protan, deutan) vision see it."""
+    return _lab

@@ -53,6 +53,12 @@ def test_four_test_patients_show_nothing(ask: Ask) -> None:
     assert "no init is shown to be better" in verdict
 
 
+def test_an_unequal_race_is_no_verdict_on_methods(whole: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    estimates = estimate(*whole, replicates=50)
+    assert "unequal budgets" not in make_answer(estimates).verdict
+    assert "judges what was done with each method, not the methods" in make_answer(estimates, unequal=True).verdict
+
+
 def test_methods_that_add_nothing_are_not_recommended(ask: Ask) -> None:
     verdict, text = ask({"random": 0.5, "simclr": 0.5, "byol": 0.49})
     assert "no init is shown to be better than an untrained network" in verdict

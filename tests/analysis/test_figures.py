@@ -5,14 +5,18 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+import torch
 from matplotlib.figure import Figure
 
 from ssl_zoo.analysis import figures
 from ssl_zoo.analysis.figures.confusion import confusion_counts
+from ssl_zoo.analysis.figures.pretraining import MONITORS
 from ssl_zoo.analysis.statistics import Estimates, estimate
 from ssl_zoo.analysis.style import COLOURS, MODE_LINES
-from ssl_zoo.analysis.tables import budget_sentence, class_table, summary_table
+from ssl_zoo.analysis.tables import class_table, summary_table
+from ssl_zoo.pretraining.monitor import alignment_and_uniformity, feature_health
+
+CutOff = Callable[[Figure], list[str]]
 
 
 @pytest.fixture(scope="module")
@@ -25,35 +29,15 @@ def _words(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]  # type: ignore[attr-defined]
 
 
-def _cut_off(figure: Figure) -> list[str]:
-    """Visible texts that reach beyond the figure's edge."""
-    figure.draw_without_rendering()
-    renderer, box = FigureCanvasAgg(figure).get_renderer(), figure.bbox
-    found = []
-    for axis in (axis for axis in figure.axes if axis.get_visible()):
-        texts = [axis.title, axis.xaxis.label, axis.yaxis.label, *axis.texts]
-        for side in (axis.xaxis, axis.yaxis):
-            low, high = sorted(side.get_view_interval())
-            texts += [tick.label1 for tick in side.get_major_ticks() if low <= tick.get_loc() <= high]
-        for text in texts:
-            if text.get_visible() and text.get_text():
-                extent = text.get_window_extent(renderer)
-                if extent.x0 < -1 or extent.y0 < -1 or extent.x1 > box.width + 1 or extent.y1 > box.height + 1:
-                    found.append(text.get_text())
-    for legend in figure.legends:
-        extent = legend.get_window_extent(renderer)
-        if extent.x0 < -1 or extent.x1 > box.width + 1 or extent.y0 < -1:
-            found.append("legend")
-    return found
-
-
-def test_label_efficiency_has_a_panel_per_mode_and_cohort_and_cuts_nothing_off(estimates: Estimates) -> None:
+def test_label_efficiency_has_a_panel_per_mode_and_cohort_and_cuts_nothing_off(
+    estimates: Estimates, cut_off: CutOff
+) -> None:
     figure = figures.label_efficiency(estimates.table)
     assert len(figure.axes) == 4
     words = [word.replace("\u00a0", " ") for word in _words(figure)]
     assert "5 %\n5" in words  # the fraction, and the patients below it
     assert {"Barlow Twins", "resnet10t", "vit_micro_patch8"} <= set(words)
-    assert not _cut_off(figure)
+    assert not cut_off(figure)
 
 
 def test_colour_says_the_method_and_line_style_says_the_mode(estimates: Estimates) -> None:
@@ -64,23 +48,25 @@ def test_colour_says_the_method_and_line_style_says_the_mode(estimates: Estimate
         assert line.is_dashed() == (MODE_LINES[mode] != "-")
 
 
-def test_gains_show_every_init_but_the_baselines(estimates: Estimates) -> None:
+def test_gains_show_every_init_but_the_baselines(estimates: Estimates, cut_off: CutOff) -> None:
     figure = figures.gains(estimates.table, "external")
     titles = {axis.get_title(loc="left") for axis in figure.axes if axis.get_visible()}
     assert titles == {"Barlow Twins", "SimCLR", "MoCo v2", "BYOL", "MAE", "DINO", "VICReg"}
-    assert not _cut_off(figure)
+    assert not cut_off(figure)
 
 
-def test_the_heat_map_prints_scores_and_gains(estimates: Estimates) -> None:
+def test_the_heat_map_prints_scores_and_gains(estimates: Estimates, cut_off: CutOff) -> None:
     figure = figures.heat_map(estimates.table, "internal")
     point = estimates.table.iloc[estimates.rows(init="byol", mode="linear", fraction=0.05, cohort="internal")].iloc[0]
     words = _words(figure)
     assert f"{point['f1_macro']:.2f}" in words
     assert f"+{point['difference']:.2f}" in words
-    assert not _cut_off(figure)
+    assert not cut_off(figure)
 
 
-def test_confusion_matrices_count_every_image_of_every_seed(whole: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+def test_confusion_matrices_count_every_image_of_every_seed(
+    whole: tuple[pd.DataFrame, pd.DataFrame], cut_off: CutOff
+) -> None:
     results, predictions = whole
     chosen = (results["init"] == "byol") & (results["mode"] == "linear") & (results["fraction"] == 0.05)
     cells = list(results.loc[chosen, "cell"].unique())
@@ -92,10 +78,12 @@ def test_confusion_matrices_count_every_image_of_every_seed(whole: tuple[pd.Data
     )
     figure = figures.confusion_matrices(results, predictions, mode="linear", fraction=0.05, cohort="internal")
     assert sum(axis.get_visible() for axis in figure.axes) == 9
-    assert not _cut_off(figure)
+    assert not cut_off(figure)
 
 
-def test_one_point_of_one_init_can_be_drawn(fake_cells: Callable[..., tuple[pd.DataFrame, pd.DataFrame]]) -> None:
+def test_one_point_of_one_init_can_be_drawn(
+    fake_cells: Callable[..., tuple[pd.DataFrame, pd.DataFrame]], cut_off: CutOff
+) -> None:
     results, predictions = fake_cells(
         skill={"byol": 0.5, "random": 0.5},
         modes=("knn",),
@@ -110,7 +98,7 @@ def test_one_point_of_one_init_can_be_drawn(fake_cells: Callable[..., tuple[pd.D
         figures.heat_map(table, "internal"),
         figures.confusion_matrices(results, predictions, mode="knn", fraction=0.5, cohort="internal"),
     ):
-        assert not _cut_off(figure)
+        assert not cut_off(figure)
 
 
 def test_losses_get_a_panel_per_init_with_a_line_per_seed() -> None:
@@ -127,21 +115,72 @@ def test_losses_get_a_panel_per_init_with_a_line_per_seed() -> None:
     assert figures.monitor_curves({("byol", "net", "byol", 0): history.drop(columns="feature_std")}) is None
 
 
+def _history(frames: int, **columns: object) -> pd.DataFrame:
+    steps = np.arange(1, 101)
+    history = pd.DataFrame({"step": steps, "frames_seen": steps * frames // 100, "share": steps / 100, "loss": 1.0})
+    return history.assign(**columns)
+
+
+def test_every_monitor_that_is_recorded_gets_a_panel_and_the_free_place_holds_the_legend(cut_off: CutOff) -> None:
+    recorded = {name: np.linspace(0.5, 0.9, 100) for name in MONITORS}
+    figure = figures.monitor_curves({("byol", "net", "byol", 0): _history(1000, **recorded)})
+    assert figure is not None
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
+    assert titles == [*(monitor.title for monitor in MONITORS.values()), ""]
+    legend = figure.axes[-1].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["BYOL"]
+    assert not cut_off(figure)
+
+
+def test_the_monitors_are_those_that_the_trainer_writes() -> None:
+    features = torch.randn(16, 8)
+    written = feature_health(features) | alignment_and_uniformity(features, features)
+    assert set(MONITORS) == {*written, "embedding_std", "knn_accuracy"}
+
+
+def test_a_collapse_is_marked_where_it_was_recorded() -> None:
+    falling = np.geomspace(0.6, 0.001, 100)
+    history = _history(1000, feature_std=falling, event=[None] * 79 + ["collapse"] + [None] * 20)
+    figure = figures.monitor_curves({("byol", "net", "byol", 0): history})
+    assert figure is not None
+    crosses = [line for line in figure.axes[0].lines if line.get_marker() == "x"]
+    assert [line.get_xdata().tolist() for line in crosses] == [[800]]  # type: ignore[union-attr]
+    threshold = [line for line in figure.axes[0].lines if list(line.get_ydata()) == [0.01, 0.01]]  # type: ignore[arg-type]
+    assert threshold
+    assert "collapse" in _words(figure)
+    assert any(
+        line.get_marker() == "x" for line in figures.loss_curves({("byol", "net", "byol", 0): history}).axes[0].lines
+    )
+
+
+def test_monitors_of_unequal_budgets_are_drawn_over_their_share() -> None:
+    long, short = (_history(frames, rankme=5.0) for frames in (38400, 384))
+    one = figures.monitor_curves({("byol", "net", "byol", 0): long, ("mae", "net", "mae", 0): long})
+    mixed = figures.monitor_curves({("byol", "net", "byol", 0): short, ("mae", "net", "mae", 0): long})
+    assert one is not None
+    assert mixed is not None
+    assert one.axes[0].get_xlabel() == "frames seen"
+    assert mixed.axes[0].get_xlabel() == "share of the budget"
+
+
+def test_budget_bars_carry_their_numbers_in_the_usual_order(cut_off: CutOff) -> None:
+    budgets = {
+        ("simclr", "net", "simclr", 0): {"frames_seen": 384, "seconds": 1.9},
+        ("barlow_twins", "net", "barlow_twins", 0): {"frames_seen": 38400, "seconds": 120.0},
+    }
+    figure = figures.budget_bars(figures.budget_table(budgets))
+    frames, seconds = figure.axes
+    assert [text.get_text() for text in frames.texts] == ["38.4k", "384"]
+    assert [text.get_text() for text in seconds.texts] == ["120", "1.9"]
+    assert [label.get_text() for label in frames.get_yticklabels()] == ["Barlow Twins", "SimCLR"]
+    assert not cut_off(figure)
+
+
 def test_plane_sheets_take_colour_images_and_classes_with_few_planes() -> None:
     images = np.zeros((3, 16, 16, 3), np.uint8)
     figure = figures.plane_sheet(images, np.array(["a", "a", "a very long class name"]), per_class=4)
     assert len(figure.axes[0].images) == 3
-
-
-def test_the_budget_sentence_says_whether_budgets_are_equal() -> None:
-    def sentence(*frames: float) -> str:
-        names = ("byol", "mae", "dino")
-        budgets = {(n, "net", n, 0): {"frames_seen": f} for n, f in zip(names, frames, strict=False) if f}
-        return budget_sentence(figures.budget_table(budgets))
-
-    assert "same number of frames, 40\u202f000." in sentence(40000, 40000)
-    assert "BYOL saw 2.0 times as many frames as MAE" in sentence(80000, 40000)
-    assert "no budget" in budget_sentence(figures.budget_table({("byol", "net", "byol", 0): {"seconds": 3}}))
 
 
 def test_the_terminal_table_is_aligned_and_counts_its_cells(whole: tuple[pd.DataFrame, pd.DataFrame]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -53,7 +54,15 @@ class _Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def run(fake_run: Fake, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = fake_run(tmp_path_factory.mktemp("runs"), **TINY)
+    uneven = {"budgets": {"mae": {"frames_seen": 384, "steps": 38}}, "collapsed": {"mae": 120}}
+    folder = fake_run(tmp_path_factory.mktemp("runs"), **uneven, **TINY)
+    text = (folder / "experiment.yaml").read_text()
+    (folder / "experiment.yaml").write_text(text.replace("pretrain: {", "pretrain: {recipe: tuned, "))
+    rungs = [{"factor": factor, "score": 0.4 + factor / 10, "error": None} for factor in (0.3, 1.0, 3.0)]
+    record = {"init": "byol", "backbone": "resnet10t", "by": "probe", "share": 0.25, "base_lr": 0.2, "rungs": rungs}
+    record |= {"chosen_factor": 3.0, "chosen_base_lr": 0.6, "cost": {"frames_seen": 30000, "seconds": 9.5}}
+    (folder / "tuning").mkdir()
+    (folder / "tuning" / "byol.json").write_text(json.dumps(record))
     write_report(folder, replicates=100)
     return folder
 
@@ -74,9 +83,10 @@ def test_the_report_has_all_its_headings(run: Path) -> None:
         "The data at a glance",
         "Label efficiency",
         "Method by label fraction",
+        "Rank stability",
+        "Fairness of budgets",
         "Confusion matrices",
         "Pre-training curves",
-        "Fairness of budgets",
         "Results",
         "Failed cells",
         "Limits",
@@ -86,6 +96,43 @@ def test_the_report_has_all_its_headings(run: Path) -> None:
 
 def test_a_phantom_study_says_that_it_is_no_clinical_evidence(run: Path) -> None:
     assert "Synthetic data: no clinical evidence" in _Page((run / "report.html").read_text()).text
+
+
+def test_unequal_budgets_and_a_collapse_stand_at_the_top_and_beside_the_scores(run: Path) -> None:
+    text = _Page((run / "report.html").read_text()).text.replace("\u202f", " ")
+    banner, rest = text.split("Question and answer", 1)
+    assert "Unequal budgets: no fair race." in banner
+    assert "BYOL had 40 000 frames seen; MAE had 384 frames seen" in banner
+    assert "Collapsed while pre-training: MAE." in banner
+    assert "this judges what was done with each method" in rest
+    assert "unequal budgets: scores, gains and ranks mix" in rest.split("Limits")[-1]
+    table = (run / "report.html").read_text().split('aria-label="Scores beside budgets"')[1].split("</table>")[0]
+    cells = [re.sub("<[^>]+>", "", cell).strip() for cell in re.findall(r"<td.*?</td>", table, re.S)]
+    mae = cells[cells.index("MAE") :]
+    assert mae[3] == "384"
+    assert "collapsed at step" in table
+
+
+def test_the_ladder_of_learning_rates_is_shown_where_there_was_one(run: Path) -> None:
+    text = _Page((run / "report.html").read_text()).text
+    assert "Learning rates that were chosen" in text
+    assert "Not tuned, so not treated alike: MAE." in text
+    assert "Only the learning rate was searched for each method" in text
+
+
+def test_ranks_are_shown_and_written_as_tables(run: Path) -> None:
+    text = _Page((run / "report.html").read_text()).text
+    assert "has the lowest mean rank" in text
+    ranks = pd.read_csv(run / "figures" / "ranks.csv")
+    assert set(ranks["init"]) == {"byol", "mae"}
+    for name in ("rank_settings", "rank_agreement", "rank_concordance"):
+        assert (run / "figures" / f"{name}.csv").is_file()
+
+
+def test_the_words_of_the_page_are_explained(run: Path) -> None:
+    text = _Page((run / "report.html").read_text()).text
+    for word in ("init", "macro-F1", "gain", "labelled fraction", "linear probe, fine-tuning"):
+        assert f" {word} " in text.split("Words on this page")[1]
 
 
 def test_failed_cells_are_listed_and_text_from_files_is_escaped(run: Path) -> None:
@@ -102,6 +149,7 @@ def test_figures_are_saved_as_png_and_svg(run: Path) -> None:
         "heat_map_external",
         "confusion_linear",
         "pretraining_loss",
+        "ranks",
         "planes",
         "frames",
     ):
@@ -121,6 +169,8 @@ def test_a_partial_run_of_real_scans_has_a_report_which_is_the_same_each_time(fa
     text = write_report(run, replicates=20).read_text()
     page = _Page(text)
     assert "BYOL is the only init so far" in page.text
+    assert "Rank stability" not in page.headings
+    assert not list((run / "figures").glob("rank*"))
     assert "no intervals" in page.text
     assert "no clinical evidence" not in page.text
     assert "Confusion matrices" not in page.headings

@@ -61,3 +61,14 @@ def test_the_peak_of_a_run_is_its_own():
     own = np.ones(150 * 2**17)
     del own
     assert memory.peak_mb() == pytest.approx(150, abs=40)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can measure the peak of a part of a process's life")
+def test_what_an_earlier_run_has_freed_and_the_process_kept_is_counted_when_it_is_used_again():
+    earlier = [torch.ones(2**13) for _ in range(4000)]  # 125 MB in pieces that the allocator keeps
+    keeper = torch.ones(2**13)  # behind them, so that the end of the heap cannot simply be cut off
+    del earlier
+    memory = Memory(torch.device("cpu"))
+    own = [torch.ones(2**13) for _ in range(4000)]
+    assert memory.peak_mb() == pytest.approx(125, abs=40)
+    del own, keeper

@@ -5,6 +5,7 @@ from ssl_zoo.analysis.figures.confusion import confusion_matrices
 from ssl_zoo.analysis.figures.curves import gains, label_efficiency
 from ssl_zoo.analysis.figures.heatmap import heat_map
 from ssl_zoo.analysis.figures.pretraining import loss_curves, monitor_curves
+from ssl_zoo.analysis.figures.ranks import rank_chart
 from ssl_zoo.analysis.figures.sheets import frame_sheet, plane_sheet
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "loss_curves",
     "monitor_curves",
     "plane_sheet",
+    "rank_chart",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ssl_zoo.analysis.figures.curves import looks_of, start_order
+from ssl_zoo.analysis.looks import Starts, looks_of, start_order, starts_in
 from ssl_zoo.analysis.statistics import class_codes, class_names, pick
 from ssl_zoo.analysis.style import MUTED, mode_label, new_figure, percent, styled, text_on
 
@@ -25,12 +25,18 @@ def confusion_counts(predictions: pd.DataFrame, cells: list[str], cohort: str) -
 
 
 def confusion_matrices(
-    results: pd.DataFrame, predictions: pd.DataFrame, *, mode: str, fraction: float, cohort: str
+    results: pd.DataFrame,
+    predictions: pd.DataFrame,
+    *,
+    mode: str,
+    fraction: float,
+    cohort: str,
+    starts: Starts | None = None,
 ) -> Figure:
     """One matrix per init, in per cent of each true class, all seeds and folds together."""
     results = pick(results, mode=mode, fraction=fraction, cohort=cohort)
-    starts = looks_of(results)
-    order, classes = start_order(starts), class_names(predictions)
+    starts = looks_of(results) if starts is None else starts
+    order, classes = start_order(starts, starts_in(results)), class_names(predictions)
     widest = min(3 if len(classes) > 5 else 5, max(1, len(order)))
     # fewest empty places, then widest
     columns = min(range(min(3, widest), widest + 1), key=lambda n: (-len(order) % n, -n))
@@ -51,9 +57,10 @@ def confusion_matrices(
             axis.imshow(np.ma.masked_invalid(share), cmap=colours, vmin=0, vmax=1, interpolation="none")
             axis.grid(False)
             axis.tick_params(length=0)
-            name, _, backbone = starts[start].label.partition(" · ")
-            axis.set_title(name, fontsize=9)
-            axis.set_title(backbone, loc="right", fontsize=7, fontweight="normal", color=MUTED)
+            axis.set_title(starts[start].name, fontsize=9)
+            axis.set_title(
+                start[1] if starts[start].shared else "", loc="right", fontsize=7, fontweight="normal", color=MUTED
+            )
             axis.set_xticks(range(len(classes)), classes, rotation=90)
             axis.set_yticks(range(len(classes)), classes)
             if index + columns >= len(order):

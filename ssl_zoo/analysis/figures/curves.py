@@ -4,63 +4,60 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ssl_zoo.analysis.figures.fractions import draw_curve, fraction_axis
+from ssl_zoo.analysis.figures.variants import mode_legend, variant_panels
+from ssl_zoo.analysis.looks import Starts, has_variants, looks_of, start_order, starts_in
 from ssl_zoo.analysis.statistics import pick
-from ssl_zoo.analysis.style import MUTED, Look, cohort_order, looks, mode_label, mode_order, new_figure, percent, styled
-
-Starts = dict[tuple[str, str], Look]
+from ssl_zoo.analysis.style import MUTED, cohort_order, mode_label, mode_order, new_figure, styled
 
 
-def looks_of(table: pd.DataFrame) -> Starts:
-    """The look of every init and backbone in a table."""
-    method = table["method"] if "method" in table else pd.Series("", index=table.index)
-    return looks(zip(table["init"], table["backbone"], method, strict=True))
-
-
-def start_order(starts: Starts) -> list[tuple[str, str]]:
-    """Backbone by backbone, its untrained baseline last."""
-    return sorted(starts, key=lambda start: (start[1], starts[start].baseline, starts[start].label.lower()))
-
-
-def label_efficiency(table: pd.DataFrame) -> Figure:
+def label_efficiency(table: pd.DataFrame, starts: Starts | None = None) -> Figure:
     """Macro-F1 against the labelled fraction: a panel per mode (column) and cohort (row), bands 95 % over patients.
 
-    `table`: the table of `statistics.Estimates`.
+    A study with variants has a panel per method instead, with whiskers. `table`: the table of `statistics.Estimates`;
+    `starts`: the looks of the whole run (None: those of the table).
     """
-    starts, modes, cohorts = looks_of(table), mode_order(table["mode"]), cohort_order(table["cohort"])
+    starts = looks_of(table) if starts is None else starts
+    order = start_order(starts, starts_in(table))
+    if has_variants({start: starts[start] for start in order}):
+        return variant_panels(table, starts, "f1_macro", ("low", "high"), "macro-F1")
+    modes, cohorts = mode_order(table["mode"]), cohort_order(table["cohort"])
     with styled():
         figure = new_figure(min(4.3 * len(modes), 12.0) + 2.1, 3.3 * len(cohorts) + 0.5)
         axes = figure.subplots(len(cohorts), len(modes), squeeze=False, sharey=True)
         for cohort, row in zip(cohorts, axes, strict=True):
             for mode, axis in zip(modes, row, strict=True):
                 panel = pick(table, mode=mode, cohort=cohort)
-                for start in start_order(starts):
+                for start in order:
                     curve = pick(panel, init=start[0], backbone=start[1])
-                    _draw(axis, curve.sort_values("fraction"), "f1_macro", ("low", "high"), starts[start], mode)
+                    draw_curve(axis, curve, "f1_macro", ("low", "high"), starts[start], mode)
                 axis.set_title(f"{mode_label(mode)}, {cohort} test cohort")
                 fraction_axis(axis, panel)
         for axis in axes[:, 0]:
             axis.set_ylabel("macro-F1")
         for axis in axes[-1]:
             axis.set_xlabel("labelled fraction, and patients below it")
-        backbone_legend(figure, starts, modes[0])
+        backbone_legend(figure, {start: starts[start] for start in order}, modes[0])
     return figure
 
 
-def gains(table: pd.DataFrame, cohort: str) -> Figure:
+def gains(table: pd.DataFrame, cohort: str, starts: Starts | None = None) -> Figure:
     """What each init adds to the untrained network of its own backbone: a panel per init, a line per mode.
 
     Bands are 95 % intervals of the paired difference over patients; a band that leaves the zero line aside is better
-    (or worse) than no pre-training there, before correction for many comparisons.
+    (or worse) than no pre-training there, before correction for many comparisons. A study with variants has a panel per
+    method, with whiskers.
     """
     table = pick(table, cohort=cohort).dropna(subset="difference")
-    starts, modes = looks_of(table), mode_order(table["mode"])
-    order = start_order(starts)
+    starts = looks_of(table) if starts is None else starts
+    order, modes = start_order(starts, starts_in(table)), mode_order(table["mode"])
+    bounds = ("difference_low", "difference_high")
+    if has_variants({start: starts[start] for start in order}):
+        return variant_panels(table, starts, "difference", bounds, "gain in macro-F1", zero=True)
     columns = min(4, max(1, len(order)))
     rows = max(1, math.ceil(len(order) / columns))
     with styled():
@@ -69,10 +66,9 @@ def gains(table: pd.DataFrame, cohort: str) -> Figure:
         for start, axis in zip(order, axes, strict=False):
             own = pick(table, init=start[0], backbone=start[1])
             for mode in modes:
-                curve = pick(own, mode=mode).sort_values("fraction")
-                _draw(axis, curve, "difference", ("difference_low", "difference_high"), starts[start], mode, band=0.16)
+                draw_curve(axis, pick(own, mode=mode), "difference", bounds, starts[start], mode, band=0.16)
             axis.axhline(0, color=MUTED, linewidth=1)
-            axis.set_title(starts[start].label.removesuffix(f" · {start[1]}"))
+            axis.set_title(starts[start].name)
             axis.set_title(start[1], loc="right", fontsize=7, fontweight="normal", color=MUTED)
             fraction_axis(axis, own, patients=False)
         for index, axis in enumerate(axes):
@@ -83,47 +79,8 @@ def gains(table: pd.DataFrame, cohort: str) -> Figure:
                 axis.set_xlabel("labelled fraction")
             if index % columns == 0:
                 axis.set_ylabel("gain in macro-F1")
-        lines = [Line2D([], [], color=MUTED, linestyle=Look(MUTED, "", "").line(mode)) for mode in modes]
-        figure.legend(
-            lines, [mode_label(mode) for mode in modes], loc="outside lower center", ncols=len(modes), handlelength=3.5
-        )
+        mode_legend(figure, modes)
     return figure
-
-
-def _draw(
-    axis: Axes, curve: pd.DataFrame, column: str, bounds: tuple[str, str], look: Look, mode: str, band: float = 0.09
-) -> None:
-    if curve.empty:
-        return
-    x = curve["fraction"].to_numpy(float)
-    low, high = (curve[bound].to_numpy(float) for bound in bounds)
-    above = 2 if look.baseline else 3
-    style = {"color": look.colour, "linestyle": look.line(mode), "marker": look.marker, "zorder": above}
-    axis.plot(x, curve[column].to_numpy(float), markeredgecolor="white", markeredgewidth=0.5, **style)
-    if len(x) == 1:  # no width to fill
-        axis.vlines(x, low, high, color=look.colour, alpha=0.4)
-    elif np.isfinite(low).any():
-        axis.fill_between(x, low, high, color=look.colour, alpha=band, linewidth=0, zorder=above - 1)
-
-
-def fraction_axis(axis: Axes, panel: pd.DataFrame, *, patients: bool = True) -> None:
-    """A logarithmic axis of label fractions, ticked at the fractions used, with the number of patients below each."""
-    axis.set_xscale("log")
-    fractions = sorted(panel["fraction"].unique())
-    labels = []
-    for fraction in fractions:
-        label = percent(fraction)
-        if patients:
-            mean = panel.loc[panel["fraction"] == fraction, "n_train_patients"].mean()
-            label += f"\n{mean:.0f}" if np.isfinite(mean) else ""
-        labels.append(label)
-    axis.set_xticks(fractions, labels, minor=False)
-    axis.set_xticks([], minor=True)
-    if not patients and len(fractions) > 4:  # narrow panels: every label would touch its neighbour
-        kept = {fractions[0], fractions[-1], min(fractions, key=lambda f: abs(math.log(f / 0.1)))}
-        axis.set_xticks(fractions, [label if f in kept else "" for f, label in zip(fractions, labels, strict=True)])
-    if len(fractions) == 1:
-        axis.set_xlim(fractions[0] / 2, fractions[0] * 2)
 
 
 def backbone_legend(figure: Figure, starts: Starts, mode: str) -> None:
@@ -140,7 +97,7 @@ def backbone_legend(figure: Figure, starts: Starts, mode: str) -> None:
                 look = starts[start]
                 style = {"linestyle": look.line(mode), "marker": look.marker, "markeredgecolor": "white"}
                 handles.append(Line2D([], [], color=look.colour, **style))
-                labels.append(look.label.removesuffix(f" · {backbone}"))
+                labels.append(look.name)
     legend = figure.legend(handles, labels, loc="outside right upper", handlelength=2.8, borderaxespad=0.8)
     for text in legend.get_texts():
         if text.get_text() in {start[1] for start in starts}:

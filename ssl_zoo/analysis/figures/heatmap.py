@@ -8,27 +8,27 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ssl_zoo.analysis.figures.curves import looks_of, start_order
+from ssl_zoo.analysis.looks import Starts, looks_of, start_order, starts_in
 from ssl_zoo.analysis.statistics import pick
 from ssl_zoo.analysis.style import mode_label, mode_order, new_figure, number, percent, styled, text_on
 
 SIGNIFICANT = 0.05
 
 
-def heat_map(table: pd.DataFrame, cohort: str) -> Figure:
+def heat_map(table: pd.DataFrame, cohort: str, starts: Starts | None = None) -> Figure:
     """A pair of heat maps per mode. Bold gains are significant (paired patient bootstrap, Holm-corrected, p < 0.05)."""
     table = pick(table, cohort=cohort)
-    starts, modes = looks_of(table), mode_order(table["mode"])
-    order = start_order(starts)
+    starts = looks_of(table) if starts is None else starts
+    order, modes = start_order(starts, starts_in(table)), mode_order(table["mode"])
     several = len({start[1] for start in order}) > 1
-    names = [
-        starts[s].label if not several or " · " in starts[s].label else f"{starts[s].label} · {s[1]}" for s in order
-    ]
+    names = [f"{starts[start].name} · {start[1]}" if several else starts[start].name for start in order]
     fractions = sorted(table["fraction"].unique())
     gap = float(np.nanmax(np.abs(table["difference"]))) if table["difference"].notna().any() else 0.1
     with styled():
         width = max(0.62 * len(fractions), 2.1)
-        figure = new_figure(2 * width + 3.4, (0.3 * len(order) + 0.85) * len(modes) + 0.3)
+        figure = new_figure(
+            2 * width + 1.2 + 0.085 * max(map(len, names)), (0.3 * len(order) + 0.85) * len(modes) + 0.3
+        )
         axes = figure.subplots(len(modes), 2, squeeze=False, gridspec_kw={"hspace": 0.06})
         for mode, (left, right) in zip(modes, axes, strict=True):
             own = pick(table, mode=mode)

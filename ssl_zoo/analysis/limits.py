@@ -1,0 +1,66 @@
+"""What a run cannot say: the limits that a reader of its report has to know."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ssl_zoo.analysis.run_folder import Run
+from ssl_zoo.analysis.statistics import BASELINE
+
+
+def limits_of(run: Run, table: pd.DataFrame, *, budgets_differ: bool | None, tuned: bool) -> list[str]:
+    """One sentence or two for each limit; `table`: that of `statistics.Estimates`.
+
+    `budgets_differ`: whether some inits were given more than others (None: not recorded). `tuned`: whether learning
+    rates were chosen for each method.
+    """
+    results = run.results
+    limits = []
+    if run.synthetic:
+        limits.append("The images are synthetic. Which method wins on a phantom need not win on real scans.")
+    if budgets_differ:
+        limits.append(
+            "The inits had unequal budgets: scores, gains and ranks mix what a method is with what it was given."
+        )
+    if run.by_image:
+        limits.append(
+            "The planes carry no patients: each image counts as a patient of its own. Images of one patient may stand"
+            " on both sides of a split, and the intervals are then too narrow."
+        )
+    if run.predictions is not None:
+        least = min(rows["patient_id"].nunique() for _, rows in run.predictions.groupby("cohort"))
+        limits.append(
+            "Intervals resample test patients and hold the trained networks fixed: they do not contain the luck of"
+            f" pre-training or of which patients were labelled. The smallest test cohort has {least} patients"
+            + ("; below about 30, percentile intervals tend to be too narrow." if least < 30 else ".")
+        )
+    else:
+        limits.append("There are no saved predictions, so no intervals and no tests of significance.")
+    cells = results.groupby(["init", "backbone", "mode", "fraction", "cohort"]).size()
+    if cells.min() != cells.max():
+        limits.append(
+            f"The grid is uneven: points rest on {cells.min()} to {cells.max()} cells. Gains use shared cells only."
+        )
+    elif cells.max() == 1:
+        limits.append("Every point rests on one cell (one seed, one fold); its spread over seeds is not known.")
+    if "pretrain_seed" in results:
+        seeds = results.loc[results["init"] != BASELINE].groupby("init")["pretrain_seed"].nunique()
+        if len(seeds) and seeds.max() <= 1:
+            limits.append(
+                "Each method was pre-trained once. Another pre-training seed can change the order of close methods."
+            )
+    if table["cohort"].nunique() == 1:
+        limits.append("There is one test cohort, so nothing is known about another site or scanner.")
+    if table.loc[table["init"] != BASELINE, "backbone"].nunique() > 1:
+        limits.append(
+            "Gains set each init against its own backbone. A weak untrained network leaves more room for a gain than a"
+            " strong one, so ranks over several backbones compare usefulness, not methods alone."
+        )
+    limits.append(
+        "p-values are corrected over the inits of one setting, not over all settings; read the curves as a whole."
+    )
+    if tuned:
+        limits.append("Only the learning rate was searched for each method, on a small ladder; nothing else was.")
+    else:
+        limits.append("Methods ran with one setting each, without a search per method: another might suit one better.")
+    return limits
