@@ -44,6 +44,7 @@ bench: $(READY)
 	@$(BIN)/python -m experiments.benchmarks.against_lightly
 	@$(BIN)/python -m experiments.benchmarks.memory
 	@$(BIN)/python -m experiments.benchmarks.profile_step
+	@$(BIN)/python -m experiments.benchmarks.diverse
 	@$(BIN)/python -m experiments.benchmarks.tables
 
 lint: $(READY)

@@ -6,6 +6,7 @@ that stopped it: pre-training is then saved where it stood, and the same command
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import sys
@@ -70,18 +71,70 @@ def evaluate(experiment: ExperimentFile, overrides: Overrides = None, quiet: Qui
 
 
 @app.command()
-def frames(experiment: ExperimentFile, overrides: Overrides = None, quiet: Quiet = False) -> None:
-    """Only the frame store, the planes and the splits of an experiment.
+def frames(
+    source: Annotated[Path, typer.Argument(help="An experiment file (.yaml), a folder of scans or a table (.csv).")],
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="The store to write; for a folder or a table.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="As frames.sampler.")] = None,
+    per_scan: Annotated[int | None, typer.Option(help="Frames of each scan.")] = None,
+    size: Annotated[int | None, typer.Option(help="Pixels of a side; the aspect ratio is kept.")] = None,
+    channels: Annotated[int | None, typer.Option(help="1: grey, 3: colour.")] = None,
+    clean: Annotated[bool, typer.Option("--clean", help="Mask and inpaint; drop frames that show nothing.")] = False,
+    patient_pattern: Annotated[str | None, typer.Option(help="Regex over the path; its group is the patient.")] = None,
+    fps: Annotated[float, typer.Option(help="Frames a second of scans that do not tell.")] = 25.0,
+    allow_outside: Annotated[bool, typer.Option("--allow-outside", help="Follow paths out of the folder.")] = False,
+    workers: Annotated[int | None, typer.Option(help="Processes; one for each core without.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Only the frame store: of a folder of scans or a scan table; or an experiment's, with its planes and splits.
+
+    A store that is being built keeps its parts in the hidden folder .NAME.parts beside it, and nothing anywhere else;
+    run the same command again to go on where it was stopped. Any other key of `frames` may follow, also cleaning's.
+
+    Example: ssl-zoo frames /data/scans --out stores/scans --per-scan 16 --clean cleaning.duplicates=store
 
     Example: ssl-zoo frames experiments/lung_scans.yaml frames.per_scan=16
     """
-    from ssl_zoo.config import load_experiment
+    keys = {"sampler": sampler, "per_scan": per_scan, "size": size, "channels": channels}
+    keys = {key: value for key, value in keys.items() if value is not None}
+    if source.suffix.lower() in (".yaml", ".yml"):
+        if out is not None or keys or clean or patient_pattern:
+            raise UserError(f"{source} is an experiment: its run folder holds the store; write keys, as frames.size=64")
+        _frames_of_experiment(source, overrides, quiet)
+        return
 
-    study = _prepared(load_experiment(experiment, overrides or []), quiet)
-    if study.store is not None:
-        _tell_skipped(study.run)
-        print(f"{study.run / 'frames'}: {len(study.store)} frames of {study.store.meta['n_scans']} scans")
-    print(f"{study.run / 'planes'}: {len(study.planes.table)} planes, {len(study.splits)} split(s)")
+    from ssl_zoo.config.frames import frames_config
+    from ssl_zoo.scans.cleaning import CleaningSettings
+    from ssl_zoo.scans.frames import build_store
+    from ssl_zoo.scans.samplers import SamplerSettings
+    from ssl_zoo.scans.table import read_scans
+
+    if out is None:
+        raise UserError(f"{source}: say where the store is to be written, with --out")
+    usual = {"cleaning": dataclasses.asdict(CleaningSettings())} if clean else {}
+    config = frames_config(keys | usual, overrides or [])
+    scans = read_scans(source, patient_pattern, fps=fps, allow_outside=allow_outside)
+    for warning in scans.warnings:
+        print(f"note: {warning}", file=sys.stderr)
+    store = build_store(
+        scans,
+        out,
+        sampler=SamplerSettings(**{key.name: getattr(config, key.name) for key in dataclasses.fields(SamplerSettings)}),
+        size=config.size,
+        channels=config.channels,
+        decoder=config.decoder,
+        cleaning=CleaningSettings(**dataclasses.asdict(config.cleaning)),
+        copies=config.copies,
+        workers=workers,
+        progress=not quiet,
+    )
+    for entry in [] if quiet else store.skipped:
+        print(f"skipped scan {entry['scan']}: {entry['reason']}", file=sys.stderr)
+    print(f"{out}: {len(store)} frames of {store.meta['n_scans']} scans, {len(store.patients)} patients")
+    if store.dropped:
+        print("dropped: " + ", ".join(f"{count} frames ({reason})" for reason, count in store.dropped.items()))
+    if store.skipped:
+        print(f"skipped: {len(store.skipped)} scans; {out / 'report.csv'} says why")
 
 
 @app.command()
@@ -132,6 +185,19 @@ def report(run_folder: RunFolder) -> None:
     from ssl_zoo.analysis.report import write_report
 
     print(write_report(run_folder))
+
+
+@app.command()
+def ranks(
+    run_folders: Annotated[list[Path], typer.Argument(help="One run folder, or several to compare.", metavar="RUN")],
+) -> None:
+    """Is the order of the inits stable over settings and seeds, and between runs?
+
+    Example: ssl-zoo ranks runs/as_released runs/fair
+    """
+    from ssl_zoo.analysis.rank_report import ranks_report
+
+    print(ranks_report(run_folders))
 
 
 @app.command()
@@ -204,6 +270,17 @@ def _run(experiment: Path, overrides: list[str] | None, quiet: bool, stages: tup
         print(f"{outcome.done} cells done, {len(outcome.failed)} failed, {time.monotonic() - started:.0f} s")
     if outcome.failed:
         raise typer.Exit(1)
+
+
+def _frames_of_experiment(experiment: Path, overrides: list[str] | None, quiet: bool) -> None:
+    from ssl_zoo.config import load_experiment
+
+    study = _prepared(load_experiment(experiment, overrides or []), quiet)
+    if study.store is not None:
+        _tell_skipped(study.run)
+    for folder, store in study.stores.items():
+        print(f"{study.run / folder}: {len(store)} frames of {store.meta['n_scans']} scans")
+    print(f"{study.run / 'planes'}: {len(study.planes.table)} planes, {len(study.splits)} split(s)")
 
 
 def _prepared(experiment: Experiment, quiet: bool) -> Study:

@@ -52,6 +52,16 @@ def test_the_profile_names_every_part_of_a_step(tmp_path):
     assert all(ms >= 0 for ms in row["parts_ms"].values())
 
 
+def test_diverse_frames_are_chosen_in_a_process_of_their_own(tmp_path):
+    from experiments.benchmarks import diverse
+
+    rows = run(diverse, tmp_path)
+    chosen = ["choose 100 of 1,000 frames, noise", "choose 100 of 1,000 frames, scans"]
+    assert [row["case"] for row in rows] == [*chosen, "describe 1,000 frames"]
+    assert all(row["seconds"] > 0 for row in rows)
+    assert all(20 < row["peak_mib"] < 1000 for row in rows[:2])  # its own, not that of the tests
+
+
 def test_memory_is_the_largest_seen_over_a_run(tmp_path):
     from experiments.benchmarks import memory
     from experiments.benchmarks.stores import write_store

@@ -79,11 +79,24 @@ def profile_step(rows: list[Row]) -> list[str]:
     return lines[:-1]
 
 
+def diverse(rows: list[Row]) -> list[str]:
+    columns = {
+        "case": "{case}",
+        "threads": "{threads}",
+        "seconds": "{seconds:.0f}",
+        "bar, s": "{bar_s}",
+        "peak memory, MiB": "{peak_mib}",
+        "bar, MiB": "{bar_mib}",
+    }
+    return markdown(columns, [{name: "" if value is None else value for name, value in row.items()} for row in rows])
+
+
 TABLES: dict[str, Callable[[list[Row]], list[str]]] = {
     "throughput": throughput,
     "against_lightly": against_lightly,
     "memory": memory,
     "profile_step": profile_step,
+    "diverse": diverse,
 }
 
 

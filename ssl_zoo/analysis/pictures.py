@@ -13,8 +13,13 @@ from ssl_zoo.analysis.answer import headline_fraction
 from ssl_zoo.analysis.looks import Starts, has_variants
 from ssl_zoo.analysis.ranks import Ranking
 from ssl_zoo.analysis.run_folder import Run
+from ssl_zoo.analysis.size_and_diversity import regress
+from ssl_zoo.analysis.size_study import size_study, untrained_score
 from ssl_zoo.analysis.statistics import Estimates, class_names, pick
 from ssl_zoo.analysis.style import cohort_order, mode_label, mode_order, percent, save
+from ssl_zoo.files import replacing
+from ssl_zoo.scans.diversity import known_diversity
+from ssl_zoo.scans.store import FrameStore
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ def draw_figures(run: Run, estimates: Estimates, ranking: Ranking | None, starts
     """
     album = Album(run.path / "figures")
     _sheets(album, run)
+    _size_study(album, run)
     _scores(album, estimates, starts)
     if ranking is not None:
         _ranks(album, ranking, starts)
@@ -78,11 +84,39 @@ def _sheets(album: Album, run: Run) -> None:
             " (seconds below each). They carry no labels."
         )
         album.add("frames", figures.frame_sheet(store), "Unlabelled scans", caption, raster=True)
+        caption = (
+            "How many frames that have nothing in common these frames amount to. Left: as more of them are added; where"
+            " the curve of whole scans lies below, frames of one scan repeat each other. Right: each patient alone."
+        )
+        found = known_diversity(FrameStore.open(store))
+        album.add("diversity", figures.store_diversity(found), "Diversity of the frames", caption)
     if run.planes is not None:
         classes = class_names(run.predictions) if run.predictions is not None else None
         sheet = figures.plane_sheet(*run.planes, classes=classes)
         caption = "What is to be recognised: labelled images drawn at random, one class per row."
         album.add("planes", sheet, "Labelled planes", caption, raster=True)
+
+
+def _size_study(album: Album, run: Run) -> None:
+    """Where encoders were trained on stores of several sizes: what size and diversity have to do with their scores."""
+    cohort = cohort_order(run.results["cohort"])[0]
+    for mode in mode_order(run.results["mode"]):
+        points = size_study(run, mode, cohort)
+        if points is None or points.empty:
+            continue
+        fits = regress(points)
+        with replacing(album.folder / f"size_and_diversity_{mode}.csv") as part:
+            points.to_csv(part, index=False)
+        caption = (
+            "A point is a frame store under one method: macro-F1 as the mean over label fractions, label subsets and"
+            " pre-training seeds, whiskers from the lowest seed to the highest. Every encoder had the same number of"
+            " optimiser steps. Lines: least squares with one slope for all methods. Above each panel what a doubling"
+            " brings, alone and with the other predictor held, and its 95 % interval when stores are drawn anew."
+            " Stores were chosen, not drawn from a population, and test patients are held fixed."
+        )
+        chart = figures.size_and_diversity(points, fits, untrained_score(run, mode, cohort))
+        title = f"Number of frames or their diversity, {mode_label(mode)}, {cohort} test cohort"
+        album.add(f"size_and_diversity_{mode}", chart, title, caption)
 
 
 def _scores(album: Album, estimates: Estimates, starts: Starts) -> None:

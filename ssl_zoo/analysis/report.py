@@ -73,6 +73,7 @@ def _context(
         ("answer", "Answer", True),
         ("data", "Data", True),
         ("curves", "Label efficiency", True),
+        ("size", "Size and diversity", "size" in drawn),
         ("heatmap", "Heat map", True),
         ("ranks", "Ranks", ranking is not None),
         ("budgets", "Budgets", fair["budget"] is not None),

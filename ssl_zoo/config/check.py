@@ -96,6 +96,7 @@ def _check_frames(frames: FramesConfig, keys: Keys) -> None:
     keys.need(16 <= frames.size <= 1024, "size", f"{frames.size} pixels is not between 16 and 1024")
     keys.need(frames.per_scan >= 1, "per_scan", "must be at least 1")
     keys.need(frames.clip_length >= 1, "clip_length", "must be at least 1")
+    keys.need(frames.copies >= 1, "copies", "must be at least 1")
 
 
 def _check_pretrain(pretrain: PretrainConfig, keys: Keys, *, holdout: bool) -> None:

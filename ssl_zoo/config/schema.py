@@ -22,25 +22,50 @@ class PhantomConfig:
 
 @dataclass(frozen=True)
 class ScansConfig:
-    """Unlabelled scan videos: `phantom`, a folder, or a scan table (.csv)."""
+    """Unlabelled scans: `phantom`, a folder, or a scan table (.csv)."""
 
     source: str = "phantom"
     patient_pattern: str | None = None  # regex over the relative path, for bare folders
+    fps: float = 25.0  # frames a second of scans that do not tell: image folders, stacks, some DICOM files
+    allow_outside: bool = False  # whether paths and links may leave the folder of the table
+
+
+@dataclass(frozen=True)
+class CleaningConfig:
+    """What is done to frames before they are scaled; all off. `ssl-zoo frames --clean` switches the usual steps on."""
+
+    sector: str = "keep"  # keep | crop (to the box of the sector) | mask (also black outside of the sector)
+    overlays: str = "keep"  # keep | inpaint (marks that stand still) | drop (scans with more of them than ...)
+    overlay_share: float = 0.05  # ... this share of the sector)
+    black: bool = False  # drop frames that show nothing
+    frozen: bool = False  # drop frames that repeat the one kept before them
+    split_screen: bool = False  # drop frames that show two images side by side
+    duplicates: str = "keep"  # keep | scan (drop near duplicates of the frame kept before) | store (of any frame)
+    max_distance: int = 3  # bits of 64 between the perceptual hashes of near duplicates, at most
+    min_correlation: float = 0.995  # between the thumbnails of near duplicates, at least
+    colour: str = "keep"  # keep | drop (scans with colour flow)
+    colour_share: float = 0.005  # of the sector, from which on a scan has colour flow
 
 
 @dataclass(frozen=True)
 class FramesConfig:
     """Which frames of the scans go into the store, and in which shape."""
 
-    sampler: str = "uniform"
-    per_scan: int = 32  # uniform: frames per scan
-    clip_length: int = 2  # uniform: frames per clip, so that temporal pairs have neighbours
-    clip_step_s: float | None = None  # uniform: seconds between the frames of a clip (null: the next frame)
+    sampler: str = "uniform"  # uniform | random | stride | motion (change points) | diverse (farthest first)
+    per_scan: int = 32  # frames per scan
+    frames: int | None = None  # frames of the whole store, instead of `per_scan` (null: per_scan)
+    scans: int | None = None  # draw so many scans by lot (null: all)
+    clip_length: int = 2  # frames per clip, so that temporal pairs have neighbours
+    clip_step_s: float | None = None  # seconds between the frames of a clip (null: the next frame)
     every: int | None = None  # stride: every n-th frame ...
     every_s: float | None = None  # ... or every t seconds
+    candidate_step_s: float | None = None  # random, motion, diverse: seconds between candidates (null: every frame)
+    seed: int = 0  # of the drawn scans, and of random and diverse frames
+    copies: int = 1  # of each frame: a control that adds frames and nothing new
     size: int = 64
     channels: int = 1
     decoder: str = "pyav"  # pyav | decord (which hands files that it would read wrongly to pyav)
+    cleaning: CleaningConfig = field(default_factory=CleaningConfig)
 
 
 @dataclass(frozen=True)

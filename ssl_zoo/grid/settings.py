@@ -89,6 +89,10 @@ def sampler_settings(frames: FramesConfig) -> SamplerSettings:
         every_s=frames.every_s,
         clip_length=frames.clip_length,
         clip_step_s=frames.clip_step_s,
+        seed=frames.seed,
+        frames=frames.frames,
+        scans=frames.scans,
+        candidate_step_s=frames.candidate_step_s,
     )
 
 

@@ -20,6 +20,7 @@ from ssl_zoo.phantom import write_cohort
 from ssl_zoo.planes.sources import open_planes
 from ssl_zoo.planes.splits import Split, make_splits, nested_subset
 from ssl_zoo.planes.table import Planes, load_images
+from ssl_zoo.scans.cleaning import CleaningSettings
 from ssl_zoo.scans.frames import FrameStore, build_store
 from ssl_zoo.scans.table import Scans, read_scans
 
@@ -76,6 +77,8 @@ def prepare(experiment: Experiment, *, progress: bool = True) -> Study:
                 size=frames.size,
                 channels=frames.channels,
                 decoder=frames.decoder,
+                cleaning=CleaningSettings(**dataclasses.asdict(frames.cleaning)),
+                copies=frames.copies,
                 workers=experiment.compute.workers,
                 progress=progress,
             )

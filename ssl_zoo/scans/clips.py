@@ -16,8 +16,9 @@ class PairSampler:
     """Draws a partner for each frame of a store.
 
     `same_frame`: the frame itself, so that the two views differ by augmentation only. `temporal`: one of the other
-    stored frames of the same scan at most `window_s` seconds away, before or after. A frame without such a neighbour is
-    its own partner; `lonely` is the share of those, which a run should report.
+    stored frames of the same scan at most `window_s` seconds away, before or after, whatever the frame rate. A frame
+    without such a neighbour is its own partner; `n_lonely` counts those and `lonely` is their share, which a run should
+    report.
 
     `weighting` says which neighbour. `uniform`: each is equally likely. `linear`: the closer, the likelier, with weight
     window_s - |dt| + step, where `step` is the smallest time between two frames of a scan, so that a frame at the
@@ -42,7 +43,7 @@ class PairSampler:
         self.pairing = pairing
         self.window_s = window_s
         self.weighting = weighting
-        self.lonely = 0.0
+        self.n_lonely, self.lonely = 0, 0.0
         if pairing == "same_frame":
             return
 
@@ -59,6 +60,7 @@ class PairSampler:
         self._place[self._order] = np.arange(len(line))
         self._first = first[self._place]  # row -> first place within its window
         self._others = (last - first - 1)[self._place]  # row -> number of neighbours
+        self.n_lonely = int((self._others == 0).sum())
         self.lonely = float((self._others == 0).mean())
         if weighting == "linear":
             self._line = line  # seconds by place

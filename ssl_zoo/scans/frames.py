@@ -1,7 +1,6 @@
-"""The frame store: chosen frames of all scans, decoded once, of one size, in one memory-mapped file.
+"""Building a frame store: which frames, decoded once, written beside its place, there whole or not at all.
 
-A store is a folder with `frames.npy` (uint8 `[N, S, S]` grey or `[N, S, S, 3]`), `index.parquet` (`row, scan_id,
-patient_id, frame, time_s`) and `store.json`. It is written beside its place and appears there whole.
+A build that was stopped in any way goes on where it stood when it is started again: see `parts`.
 """
 
 from __future__ import annotations
@@ -9,88 +8,43 @@ from __future__ import annotations
 import dataclasses
 import math
 import shutil
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sized
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from ssl_zoo import files
 from ssl_zoo.errors import UserError, unknown
-from ssl_zoo.scans.ingest import Ingested, Plan, ingest, make_plans, processes
+from ssl_zoo.scans.base import DEFAULT_FPS
+from ssl_zoo.scans.cleaning import CleaningSettings
+from ssl_zoo.scans.copies import repeat_pixels, repeat_rows
+from ssl_zoo.scans.first_look import show_all
+from ssl_zoo.scans.image_folder import image_names
+from ssl_zoo.scans.ingest import IngestSettings, ingest, show_cleaned
+from ssl_zoo.scans.parts import (
+    Ingested,
+    finished,
+    frames_path,
+    keep_plans,
+    kept_plans,
+    overflow_path,
+    pack,
+    parts_folder,
+    publish,
+    slots,
+    unfinished,
+)
+from ssl_zoo.scans.plans import Plan, make_plans, unplanned
 from ssl_zoo.scans.reader import DECODERS
 from ssl_zoo.scans.samplers import SamplerSettings
+from ssl_zoo.scans.store import CARD, FRAMES, HEADER, INDEX, REPORT, VERSION, FrameStore, npy_header
+from ssl_zoo.scans.summary import index, report, summary, without_duplicates
 from ssl_zoo.scans.table import Scans
+from ssl_zoo.scans.workers import processes
 
-VERSION = 1
-FRAMES, INDEX, CARD = "frames.npy", "index.parquet", "store.json"
-HEADER = 128  # bytes before the pixels in frames.npy; fixed, so that it can be written when N is known
+__all__ = ["FrameStore", "build_store", "source_fingerprint"]
+
 PROBE = 1 << 16  # bytes at either end of a file that stand for its contents
-
-
-@dataclass(frozen=True, eq=False)
-class FrameStore:
-    """An opened store. `frames` is a read-only memory map, `index` has one row per frame, `meta` is `store.json`."""
-
-    path: Path
-    frames: np.ndarray
-    index: pd.DataFrame
-    meta: dict[str, Any]
-
-    @classmethod
-    def open(cls, path: Path) -> FrameStore:
-        """Open the store in folder `path`; UserError where there is none or its parts do not fit together."""
-        path = Path(path)
-        if not (path / CARD).is_file():
-            raise UserError(f"{path}: no frame store here (it has no {CARD})")
-        meta = files.read_json(path / CARD)
-        if meta.get("version") != VERSION:
-            raise UserError(f"{path / CARD}: store version {meta.get('version')}, this program reads version {VERSION}")
-        try:
-            frames = np.load(path / FRAMES, mmap_mode="r")
-            index = pd.read_parquet(path / INDEX)
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path}: broken frame store ({error}); delete the folder and build it again") from None
-        if not len(frames) == len(index) == meta["n_frames"]:
-            raise UserError(
-                f"{path}: broken frame store (its parts differ in length); delete the folder and build it again"
-            )
-        return cls(path, frames, index, meta)
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def batch(self, rows: np.ndarray) -> np.ndarray:
-        """A copy of the frames in `rows` (int `[B]`): uint8 `[B, S, S]` or `[B, S, S, 3]`."""
-        return np.asarray(self.frames[rows])
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes when scans, sampler, size, channels or decoder do."""
-        return self.meta["fingerprint"]
-
-    @property
-    def mean(self) -> float:
-        """Mean of all pixels, scaled to 0..1."""
-        return self.meta["mean"]
-
-    @property
-    def std(self) -> float:
-        """Standard deviation of all pixels, scaled to 0..1."""
-        return self.meta["std"]
-
-    @property
-    def patients(self) -> list[str]:
-        """The patients who have frames in the store, sorted."""
-        return self.meta["patients"]
-
-    @property
-    def skipped(self) -> list[dict[str, str]]:
-        """Scans that could not be decoded: `{"scan": path, "reason": why}`."""
-        return self.meta["skipped"]
 
 
 def build_store(
@@ -102,117 +56,150 @@ def build_store(
     channels: int = 1,
     workers: int | None = None,
     decoder: str = "pyav",
+    cleaning: CleaningSettings | None = None,
+    copies: int = 1,
     progress: bool = True,
 ) -> FrameStore:
     """Decode the frames that `sampler` chooses, fit each into `size` x `size` pixels, and open the resulting store.
 
     Aspect ratio is kept; what is left over is black. Scans are read in parallel by `workers` processes (None: one per
-    available core), each holding one frame at a time. A scan that cannot be decoded is skipped and listed with its
-    reason (`store.skipped`). `decoder` "decord" leaves to decord the files that it reads rightly, and the others to
-    PyAV; `decoded_by` in store.json counts the scans of each.
+    available core; 1: this process), each holding one frame at a time, and with `cleaning` 16 more. A scan that cannot
+    be read, or that crashes what reads it (with other processes), is skipped and listed with its reason
+    (`store.skipped`, report.csv). `decoder` "decord" leaves to decord the videos that it reads rightly, and the others
+    to PyAV; `decoded_by` in store.json counts the scans of each. `cleaning` crops, masks and inpaints each frame before
+    it is scaled, and drops some (`store.dropped`); None, or settings that do nothing: frames as they are. `copies`: how
+    often each frame is in the store, for controls (see `scans.copies`).
 
     A store that was already built from the same scans and settings is opened as it is; any other one at this place is
-    replaced, and until then stays whole.
+    replaced, and until then stays whole. A build that was stopped goes on where it stood: what it has done lies in the
+    hidden folder `.<name>.parts` beside `out`.
 
     Raises UserError for impossible settings, a disk too small for the frames, a folder that is there and is no
-    store, or where no scan can be decoded.
+    store, where no scan can be read, or where another process builds the same store.
     """
     out = Path(out)
-    sampler.check()
-    if channels not in (1, 3):
-        raise UserError(f"frames.channels is {channels}; it must be 1 (grey) or 3 (colour)")
-    if size < 8:
-        raise UserError(f"frames.size is {size}; it must be at least 8 pixels")
-    if decoder not in DECODERS:
-        raise unknown("frames.decoder", decoder, DECODERS)
-    source = source_fingerprint(scans)
-    wanted = {
-        "version": VERSION,
-        "sampler": dataclasses.asdict(sampler),
-        "size": size,
-        "channels": channels,
-        "decoder": decoder,
-        "source": source,
-    }
+    settings = IngestSettings(sampler, size, channels, decoder, cleaning if cleaning and cleaning.anything else None)
+    _check(settings)
+    if copies < 1:
+        raise UserError(f"frames.copies is {copies}; it must be at least 1")
+    wanted = _wanted(settings, source_fingerprint(scans)) | ({"copies": copies} if copies > 1 else {})
     fingerprint = files.fingerprint(wanted)
     if out.exists():
         if not (out / CARD).is_file() and (not out.is_dir() or any(out.iterdir())):
             raise UserError(f"{out}: exists and is no frame store; choose another place or remove it")
         if (out / CARD).is_file() and files.read_json(out / CARD).get("fingerprint") == fingerprint:
+            shutil.rmtree(parts_folder(out), ignore_errors=True)  # of a build that was stopped at its very end
             return FrameStore.open(out)
 
-    shape = (size, size) if channels == 1 else (size, size, 3)
-    with processes(workers, len(scans)) as mapper:
-        plans, skipped = make_plans(scans, sampler, mapper, decoder=decoder, progress=progress)
-        _check_any(plans, skipped, scans)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        check_disk(out.parent, HEADER + sum(len(plan.indices) for plan in plans) * math.prod(shape))
-        with files.replacing(out) as part:
-            part.mkdir()
-            results = ingest(plans, part, mapper, sampler=sampler, size=size, channels=channels, progress=progress)
-            kept, histogram, decoders = _collect(results, part / FRAMES, shape, skipped)
-            _check_any(kept, skipped, scans)
-            _index(kept).to_parquet(part / INDEX, index=False)
-            mean, std = _moments(histogram)
-            order = {scan: place for place, scan in enumerate(scans.table["scan"])}
-            card = {
-                **wanted,
-                "n_frames": sum(len(plan.indices) for plan in kept),
-                "n_scans": len(kept),
-                "decoded_by": dict(sorted(decoders.items())),
-                "patients": sorted({plan.patient_id for plan in kept}),
-                "mean": mean,
-                "std": std,
-                "skipped": sorted(skipped, key=lambda entry: order[entry["scan"]]),
-                "fingerprint": fingerprint,
-            }
-            files.write_json(part / CARD, card)
+    with unfinished(out, fingerprint) as folder:
+        with processes(workers, len(scans)) as mapper:
+            planned = kept_plans(folder, unplanned(scans))
+            if planned is None:
+                show = partial(show_cleaned, settings=settings) if settings.cleaning else show_all
+                planned = make_plans(
+                    scans, sampler, mapper, decoder=decoder, show=show, folder=folder, progress=progress
+                )
+            plans, skipped = planned
+            _check_any(plans, skipped, scans)
+            keep_plans(folder, plans, skipped)
+            done = finished(folder, plans, settings.frame_bytes)
+            n_frames = sum(len(plan.indices) for number, plan in enumerate(plans) if number not in done)
+            check_disk(out.parent, HEADER + copies * n_frames * settings.frame_bytes)
+            ended = list(ingest(plans, folder, mapper, settings=settings, done=done, progress=progress))
+        _pack(ended, folder, settings.frame_bytes)
+        store = folder / "store"
+        if settings.cleaning and settings.cleaning.duplicates == "store":
+            ended = without_duplicates(ended, store / FRAMES, settings.shape, settings.cleaning)
+        skipped += [{"scan": plan.scan, "reason": result.reason} for plan, result in ended if result.reason]
+        order = {scan: place for place, scan in enumerate(scans.table["scan"])}
+        skipped.sort(key=lambda entry: order[entry["scan"]])
+        kept = [(plan, result) for plan, result in ended if not result.reason]
+        _check_any(kept, skipped, scans)
+        rows = index(kept)
+        if copies > 1:
+            repeat_pixels(store / FRAMES, len(rows) * settings.frame_bytes, copies)
+            rows = repeat_rows(rows, copies)
+        with open(store / FRAMES, "r+b") as handle:
+            handle.write(npy_header((len(rows), *settings.shape)))
+        rows.to_parquet(store / INDEX, index=False)
+        report(ended, skipped, scans).to_csv(store / REPORT, index=False)
+        found = summary(kept, ended, skipped) | {"n_frames": len(rows), "fingerprint": fingerprint}
+        files.write_json(store / CARD, wanted | found)
+        publish(folder, out)
     return FrameStore.open(out)
 
 
-def _collect(
-    results: Iterable[tuple[Plan, Ingested]], target: Path, shape: tuple[int, ...], skipped: list[dict[str, str]]
-) -> tuple[list[Plan], np.ndarray, Counter[str]]:
-    """Append the scans' pixels to one .npy file.
+def _check(settings: IngestSettings) -> None:
+    settings.sampler.check()
+    if settings.channels not in (1, 3):
+        raise UserError(f"frames.channels is {settings.channels}; it must be 1 (grey) or 3 (colour)")
+    if settings.size < 8:
+        raise UserError(f"frames.size is {settings.size}; it must be at least 8 pixels")
+    if settings.decoder not in DECODERS:
+        raise unknown("frames.decoder", settings.decoder, DECODERS)
+    if settings.cleaning:
+        settings.cleaning.check()
 
-    Returns what was kept, how many pixels have each level (int64 `[256]`), and how many scans each decoder read.
-    Scans that turned out to be unreadable are added to `skipped`.
-    """
-    kept: list[Plan] = []
-    histogram = np.zeros(256, np.int64)
-    decoders: Counter[str] = Counter()
-    with open(target, "wb") as handle:
-        handle.write(bytes(HEADER))
-        for plan, result in results:
-            if result.reason:
-                skipped.append({"scan": plan.scan, "reason": result.reason})
-                continue
-            result.move_into(handle)
-            histogram += result.histogram
-            decoders[result.decoder] += 1
-            kept.append(dataclasses.replace(plan, indices=result.indices, times=result.times))
-        handle.seek(0)
-        handle.write(_npy_header((sum(len(plan.indices) for plan in kept), *shape)))
-    return kept, histogram, decoders
+
+def _wanted(settings: IngestSettings, source: str) -> dict[str, Any]:
+    """What decides the contents of a store; cleaning only where there is some, so that older stores stay valid."""
+    wanted = {
+        "version": VERSION,
+        "sampler": settings.sampler.to_json(),
+        "size": settings.size,
+        "channels": settings.channels,
+        "decoder": settings.decoder,
+        "source": source,
+    }
+    return wanted | ({"cleaning": dataclasses.asdict(settings.cleaning)} if settings.cleaning else {})
+
+
+def _pack(ended: list[tuple[Plan, Ingested]], folder: Path, frame_bytes: int) -> None:
+    """Close up the slots of scans that gave fewer frames than planned, or none."""
+    begins = slots([plan for plan, _ in ended], frame_bytes)
+    pieces = []
+    for begin, (_, result) in zip(begins[:-1], ended, strict=True):
+        length = len(result.indices) * frame_bytes
+        own = overflow_path(folder, result.number)
+        pieces.append((own, 0, length) if result.overflow else (frames_path(folder), begin, length))
+    pack(frames_path(folder), pieces)
 
 
 def source_fingerprint(scans: Scans) -> str:
     """16 hex digits of what the scans are: the table, and each file's size, first and last 64 KiB.
 
-    Copies of the files elsewhere, or with other dates, give the same digits.
+    Copies of the files elsewhere, or with other dates, give the same digits. Of a folder of images: the names and sizes
+    of all, and both ends of the first and the last.
     """
     rows = []
     table = scans.table
-    columns = (table["scan"], table["path"], table["scan_id"], table["patient_id"])
-    for scan, path, scan_id, patient_id in zip(*columns, strict=True):
+    columns = (table[name] for name in ("scan", "path", "scan_id", "patient_id", "fps", "spacing_mm"))
+    for scan, path, scan_id, patient_id, fps, spacing in zip(*columns, strict=True):
+        row = [scan, scan_id, patient_id, *(_folder_marks(path) if path.is_dir() else _marks(path))]
+        if fps != DEFAULT_FPS or not math.isnan(spacing):
+            row += [fps, None if math.isnan(spacing) else spacing]
+        rows.append(row)
+    return files.fingerprint(rows)
+
+
+def _marks(path: Path) -> list[Any]:
+    """A file's size, and the fingerprint of both its ends; of one that cannot be read, that it is so."""
+    try:
         with open(path, "rb") as handle:
             n_bytes = handle.seek(0, 2)
             handle.seek(0)
             ends = handle.read(PROBE)
             handle.seek(max(0, n_bytes - PROBE))
             ends += handle.read(PROBE)
-        rows.append([scan, scan_id, patient_id, n_bytes, files.fingerprint(ends.hex())])
-    return files.fingerprint(rows)
+    except OSError as error:  # it will be skipped, with the reason
+        return [-1, str(error.strerror)]
+    return [n_bytes, files.fingerprint(ends.hex())]
+
+
+def _folder_marks(folder: Path) -> list[Any]:
+    names = image_names(folder)
+    ends = [_marks(folder / name) for name in {*names[:1], *names[-1:]}]
+    return [[[name, (folder / name).stat().st_size] for name in names], sorted(ends)]
 
 
 def check_disk(folder: Path, n_bytes: int) -> None:
@@ -225,36 +212,9 @@ def check_disk(folder: Path, n_bytes: int) -> None:
         )
 
 
-def _check_any(plans: list[Plan], skipped: list[dict[str, str]], scans: Scans) -> None:
-    if not plans:
+def _check_any(readable: Sized, skipped: list[dict[str, str]], scans: Scans) -> None:
+    if not readable:
         first = skipped[0]
         raise UserError(
-            f"{scans.root}: none of the {len(skipped)} scans can be decoded; '{first['scan']}' {first['reason']}"
+            f"{scans.root}: none of the {len(skipped)} scans can be read; '{first['scan']}' {first['reason']}"
         )
-
-
-def _index(plans: list[Plan]) -> pd.DataFrame:
-    lengths = [len(plan.indices) for plan in plans]
-    return pd.DataFrame(
-        {
-            "row": np.arange(sum(lengths)),
-            "scan_id": np.repeat(np.array([plan.scan_id for plan in plans], object), lengths),
-            "patient_id": np.repeat(np.array([plan.patient_id for plan in plans], object), lengths),
-            "frame": np.concatenate([plan.indices for plan in plans]),
-            "time_s": np.concatenate([plan.times for plan in plans]),
-        }
-    )
-
-
-def _moments(histogram: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation, scaled to 0..1, of pixels counted by level (int64 `[256]`)."""
-    levels = np.arange(256) / 255
-    share = histogram / histogram.sum()
-    mean = float((share * levels).sum())
-    return mean, float(np.sqrt((share * (levels - mean) ** 2).sum()))
-
-
-def _npy_header(shape: tuple[int, ...]) -> bytes:
-    """The .npy header (format 1.0) of a uint8 array in C order, padded to `HEADER` bytes."""
-    text = repr({"descr": "|u1", "fortran_order": False, "shape": shape}).encode("latin1")
-    return b"\x93NUMPY\x01\x00" + (HEADER - 10).to_bytes(2, "little") + text.ljust(HEADER - 11) + b"\n"

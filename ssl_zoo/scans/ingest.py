@@ -1,131 +1,99 @@
-"""Decoding many scans in parallel processes: first which frames (a plan per scan), then the frames themselves."""
+"""Decoding one scan after another in parallel processes: the frames that each plan asks for, cleaned and fitted."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import multiprocessing
-import os
-import shutil
-import zlib
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 from tqdm import tqdm
 
-from ssl_zoo.errors import UserError
+from ssl_zoo.scans.cleaning import CleaningSettings, ScanCleaning, frame_hash, look, reason_to_drop
+from ssl_zoo.scans.first_look import SMALL
+from ssl_zoo.scans.parts import Ingested, frames_path, keep_card, overflow_path, slots
+from ssl_zoo.scans.plans import Plan, recounted
 from ssl_zoo.scans.reader import MiscountedScan, ScanReader, UnreadableScan, open_scan
-from ssl_zoo.scans.samplers import SamplerSettings, sample
-from ssl_zoo.scans.table import Scans
+from ssl_zoo.scans.samplers import SamplerSettings
+from ssl_zoo.scans.scaling import Scaler
+from ssl_zoo.scans.store import count_levels
+from ssl_zoo.scans.workers import Mapper, in_process
 
-Mapper = Callable[[Callable[[Any], Any], list[Any]], Iterator[Any]]  # as the built-in `map`
+BLOCK = 16  # frames that are written, and whose levels are counted, at a time
+LOOK = 16  # frames of a scan that cleaning looks at before the first is cleaned
+
+
+@dataclass(frozen=True)
+class IngestSettings:
+    """How frames come into the store; `cleaning` None: as they are, and scaled while they are decoded."""
+
+    sampler: SamplerSettings
+    size: int
+    channels: int
+    decoder: str = "pyav"
+    cleaning: CleaningSettings | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of a stored frame."""
+        return (self.size, self.size) if self.channels == 1 else (self.size, self.size, 3)
+
+    @property
+    def frame_bytes(self) -> int:
+        """The size of a stored frame."""
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
-    """Which frames to take from one scan: ascending `indices` int64 `[n]`, at `times` float64 `[n]` in seconds.
+class Task:
+    """The n-th plan, and where in the file of all pixels its slot begins."""
 
-    The `reader` of a readable scan goes along, so that its packets are listed only once (16 bytes for each frame).
-    """
-
-    scan: str
-    path: Path
-    scan_id: str
-    patient_id: str
-    indices: np.ndarray
-    times: np.ndarray
-    reader: ScanReader | None = None
-    reason: str = ""  # why the scan cannot be read
-
-
-@dataclass(frozen=True, eq=False)
-class Ingested:
-    """The frames of one scan, in the raw file `path`; or, with a `reason`, none."""
-
-    path: Path
-    indices: np.ndarray
-    times: np.ndarray
-    histogram: np.ndarray  # int64 [256], pixels by level
-    decoder: str = ""  # the one that gave the frames
-    reason: str = ""
-
-    def move_into(self, target: IO[bytes]) -> None:
-        """Append the pixels to an open file and delete their own."""
-        with open(self.path, "rb") as raw:
-            shutil.copyfileobj(raw, target, 1 << 22)
-        self.path.unlink()
-
-
-def make_plans(
-    scans: Scans, sampler: SamplerSettings, mapper: Mapper = map, *, decoder: str = "pyav", progress: bool = True
-) -> tuple[list[Plan], list[dict[str, str]]]:
-    """The frames to take from each readable scan, and the unreadable scans with their reasons."""
-    table, nothing = scans.table, np.empty(0, np.int64)
-    columns = (table["scan"], table["path"], table["scan_id"], table["patient_id"])
-    rows = [Plan(*row, indices=nothing, times=nothing) for row in zip(*columns, strict=True)]
-    plans, skipped = [], []
-    with tqdm(total=len(rows), desc="scans", unit="scan", disable=None if progress else True) as bar:
-        for plan in mapper(partial(_plan, sampler=sampler, decoder=decoder), rows):
-            bar.update()
-            if plan.reason:
-                skipped.append({"scan": plan.scan, "reason": plan.reason})
-            else:
-                plans.append(plan)
-    return plans, skipped
+    number: int
+    plan: Plan
+    begin: int
 
 
 def ingest(
     plans: list[Plan],
     folder: Path,
-    mapper: Mapper = map,
+    mapper: Mapper = in_process,
     *,
-    sampler: SamplerSettings,
-    size: int,
-    channels: int,
+    settings: IngestSettings,
+    done: dict[int, Ingested] | None = None,
     progress: bool = True,
 ) -> Iterator[tuple[Plan, Ingested]]:
-    """Decode what the plans ask for; yields each plan, in order, with its result in a raw file in `folder`.
+    """Decode what the plans ask for; yields each plan, in order, with its result.
 
-    Where the decoder disagrees with the plan's count of frames, the scan is counted by decoding and sampled anew, so
-    a result's `indices` and `times` stand above the plan's.
+    The pixels lie in the plan's slot of the file that `parts.finished` has made in `folder`, from the slot's beginning
+    on; those of a scan with more frames than planned lie in a file of their own. Plans whose number is in `done` are
+    not decoded again. Where the decoder disagrees with the plan's count of frames, the scan is counted by decoding and
+    sampled anew, so a result's `indices` and `times` stand above the plan's.
     """
-    tasks = [(plan, folder / f"scan-{number}.raw") for number, plan in enumerate(plans)]
+    done = done or {}
+    begins = slots(plans, settings.frame_bytes)
+    tasks = [Task(number, plan, begins[number]) for number, plan in enumerate(plans) if number not in done]
+    fresh = iter(mapper(partial(_ingest, folder=folder, settings=settings), tasks, _lost))
     total = sum(len(plan.indices) for plan in plans)
-    with tqdm(total=total, desc="frames", unit="frame", disable=None if progress else True) as bar:
-        decode = partial(_ingest, size=size, channels=channels, sampler=sampler)
-        for plan, result in zip(plans, mapper(decode, tasks), strict=True):
+    before = sum(len(plans[number].indices) for number in done)
+    with tqdm(total=total, initial=before, desc="frames", unit="frame", disable=None if progress else True) as bar:
+        for number, plan in enumerate(plans):
+            if number in done:
+                yield plan, done[number]
+                continue
+            result = next(fresh)
             bar.update(len(plan.indices))
             yield plan, result
 
 
-@contextlib.contextmanager
-def processes(workers: int | None, n_tasks: int) -> Iterator[Mapper]:
-    """A `map` that keeps order and spreads the work over fresh processes (None: one per available core)."""
-    workers = min(workers or available_cores(), n_tasks)
-    if workers <= 1:
-        yield map
-        return
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-    try:
-        yield partial(pool.map, chunksize=max(1, min(8, n_tasks // (4 * workers))))
-    except BrokenProcessPool:
-        raise UserError(
-            "a process that read scans died (out of memory, or a file that crashes the decoder); "
-            "read with one worker to see at which scan"
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def available_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def show_cleaned(reader: ScanReader, indices: np.ndarray, settings: IngestSettings) -> Iterator[tuple[int, np.ndarray]]:
+    """The frames that cleaning keeps, cleaned and small: what a sampler that compares frames is to see of them."""
+    cleaning = _look(reader, settings)
+    box = fit_box(cleaning.box[3], cleaning.box[2], SMALL)
+    return _images(reader, indices, cleaning, box, settings, Counter())
 
 
 def fit_box(width: int, height: int, size: int) -> tuple[int, int]:
@@ -134,47 +102,133 @@ def fit_box(width: int, height: int, size: int) -> tuple[int, int]:
     return max(1, round(size * width / longest)), max(1, round(size * height / longest))
 
 
-def _plan(plan: Plan, sampler: SamplerSettings, decoder: str) -> Plan:
+def _lost(task: Task, reason: str) -> Ingested:
+    return Ingested(task.number, reason=reason)  # no card: a later run tries it again
+
+
+def _ingest(task: Task, folder: Path, settings: IngestSettings) -> Ingested:
+    """Decode one scan into its slot, and keep its card."""
+    plan = task.plan
     try:
-        reader = open_scan(plan.path, decoder=decoder)
-        indices, times = _choose(reader, plan.scan_id, sampler)
-    except UnreadableScan as error:
-        return dataclasses.replace(plan, reason=str(error))
-    return dataclasses.replace(plan, indices=indices, times=times, reader=reader)
-
-
-def _choose(reader: ScanReader, scan_id: str, sampler: SamplerSettings) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng([sampler.seed, zlib.crc32(scan_id.encode())])  # the scan's own draw, in any order
-    indices = sample(reader.times, sampler, rng)
-    return indices, reader.times[indices]
-
-
-def _ingest(task: tuple[Plan, Path], size: int, channels: int, sampler: SamplerSettings) -> Ingested:
-    plan, path = task
-    indices, times, reader = plan.indices, plan.times, plan.reader
-    assert reader is not None, f"{plan.scan} has no reader"  # unreadable scans never come here
-    try:
+        reader = plan.reader or open_scan(plan.path, decoder=settings.decoder, fps=plan.fps)
         try:
-            histogram = _decode_into(path, reader, indices, size, channels)
+            result = _decode(task, reader, plan.indices, folder, settings)
         except MiscountedScan:
-            reader = open_scan(plan.path, exact=True)
-            indices, times = _choose(reader, plan.scan_id, sampler)
-            histogram = _decode_into(path, reader, indices, size, channels)
+            reader = open_scan(plan.path, exact=True, fps=plan.fps)
+            indices, _ = recounted(plan, reader, settings.sampler)
+            result = _decode(task, reader, indices, folder, settings)
     except UnreadableScan as error:
-        path.unlink(missing_ok=True)
-        return Ingested(path, indices, times, np.zeros(256, np.int64), reason=str(error))
-    return Ingested(path, indices, times, histogram, reader.decoder)
+        result = Ingested(task.number, reason=str(error))
+    keep_card(folder, result)
+    return result
 
 
-def _decode_into(path: Path, reader: ScanReader, indices: np.ndarray, size: int, channels: int) -> np.ndarray:
-    """Write the letterboxed frames to `path`, one after the other; returns how many pixels have each level."""
-    width, height = fit_box(reader.width, reader.height, size)
-    top, left = (size - height) // 2, (size - width) // 2
-    square = np.zeros((size, size) if channels == 1 else (size, size, 3), np.uint8)  # the border stays black
-    histogram = np.zeros(256, np.int64)
-    with open(path, "wb") as raw:
-        for _, image in reader.frames(indices, channels=channels, box=(width, height)):
-            square[top : top + height, left : left + width] = image
-            histogram += np.bincount(square.ravel(), minlength=256)
-            raw.write(square.data)
-    return histogram
+def _decode(task: Task, reader: ScanReader, indices: np.ndarray, folder: Path, settings: IngestSettings) -> Ingested:
+    """Write the letterboxed frames of one scan, one after the other."""
+    cleaning = _look(reader, settings) if settings.cleaning else None
+    *_, height, width = cleaning.box if cleaning else (0, 0, reader.height, reader.width)
+    fitted = fit_box(width, height, settings.size)
+    kept, hashes, dropped = [], [], Counter()
+    overflow = len(indices) > len(task.plan.indices)
+    path, mode = (overflow_path(folder, task.number), "wb") if overflow else (frames_path(folder), "r+b")
+    with open(path, mode, buffering=0) as target:
+        target.seek(0 if overflow else task.begin)
+        squares = _Squares(target, settings, *fitted)
+        for index, image in _images(reader, indices, cleaning, fitted, settings, dropped):
+            pixels = squares.add(image)
+            kept.append(index)
+            if settings.cleaning and settings.cleaning.duplicates == "store":
+                hashes.append(int(frame_hash(pixels)))
+        squares.flush()
+    indices = np.array(kept, np.int64)
+    spacing = task.plan.spacing if math.isfinite(task.plan.spacing) else reader.spacing
+    return Ingested(
+        task.number,
+        indices,
+        reader.times[indices],
+        squares.histogram,
+        hashes=tuple(hashes),
+        dropped=dict(dropped),
+        decoder=reader.decoder,
+        spacing=math.nan if spacing is None else spacing * max(width, height) / settings.size,
+        width=reader.width,
+        height=reader.height,
+        n_frames=len(reader),
+        seconds=float(reader.times[-1]),
+        note=cleaning.note if cleaning else "",
+        overflow=overflow,
+        reason="" if kept else f"has no frame left after cleaning ({in_words(dropped)})",
+    )
+
+
+def _look(reader: ScanReader, settings: IngestSettings) -> ScanCleaning:
+    """What cleaning finds in frames spread over the scan; UnreadableScan where it leaves the whole scan out.
+
+    It looks in colour, also for a grey store: colour flow and coloured marks show in colour only.
+    """
+    spread = np.unique(np.linspace(0, len(reader) - 1, LOOK).round().astype(np.int64))
+    assert settings.cleaning is not None
+    found = look(reader.read(spread, channels=3), settings.cleaning)
+    if found.reason:
+        raise UnreadableScan(f"was left out: {found.reason}")
+    return found
+
+
+def _images(
+    reader: ScanReader,
+    indices: np.ndarray,
+    cleaning: ScanCleaning | None,
+    box: tuple[int, int],
+    settings: IngestSettings,
+    dropped: Counter[str],
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The frames scaled to `box`: while they are decoded or, with cleaning, after it; counts those it drops."""
+    if cleaning is None or settings.cleaning is None:
+        yield from reader.frames(indices, channels=settings.channels, box=box)
+        return
+    scale = Scaler(*box, settings.channels)
+    previous = None
+    for index, frame in reader.frames(indices, channels=settings.channels):
+        cleaned = cleaning.clean(frame)
+        if reason := reason_to_drop(cleaned, previous, settings.cleaning, screen=frame):
+            dropped[reason] += 1
+            continue
+        previous = cleaned
+        yield index, scale(cleaned)
+
+
+def in_words(dropped: Mapping[str, int]) -> str:
+    """`12 black, 3 frozen`: how many frames were dropped, by reason."""
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items()))
+
+
+class _Squares:
+    """Writes images of one size, each in the middle of a black square, and counts their levels.
+
+    `histogram` int64 `[256]`: how many pixels of all squares so far have each level; complete after `flush`.
+    """
+
+    def __init__(self, target: FileIO, settings: IngestSettings, width: int, height: int) -> None:
+        self.target = target
+        self.block = np.zeros((BLOCK, *settings.shape), np.uint8)
+        top, left = (settings.size - height) // 2, (settings.size - width) // 2
+        self.inner = self.block[:, top : top + height, left : left + width]
+        self.filled = 0
+        self.histogram = np.zeros(256, np.int64)
+
+    def add(self, image: np.ndarray) -> np.ndarray:
+        """The image in its square, which holds until the next is added."""
+        if self.filled == BLOCK:
+            self.flush()
+        self.inner[self.filled] = image
+        self.filled += 1
+        return self.block[self.filled - 1]
+
+    def flush(self) -> None:
+        """Write what has been added."""
+        squares = self.block[: self.filled]
+        self.histogram += count_levels(squares)
+        pixels = squares.reshape(-1).data
+        while len(pixels):  # a write may stop short of the end
+            pixels = pixels[self.target.write(pixels) :]
+        self.filled = 0

@@ -1,4 +1,4 @@
-"""Videos whose every frame carries its own number as a bar code, made with PyAV."""
+"""Scans whose every frame carries its own number as a bar code: videos by PyAV, and DICOM files."""
 
 from __future__ import annotations
 
@@ -10,26 +10,9 @@ import av
 import numpy as np
 import pytest
 
-WIDTH, HEIGHT, BITS = 96, 64, 8
+from tests.scans.numbered import HEIGHT, WIDTH, number_of, picture
+
 TICK = Fraction(1, 1000)
-
-
-def picture(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
-    """Grey uint8 [height, width] with a bar for each bit of `number`."""
-    image = np.full((height, width), 40, np.uint8)
-    bar = width // (BITS + 1)
-    for bit in range(BITS):
-        if number >> bit & 1:
-            image[height // 8 : -height // 8, bar // 2 + bit * bar : bar // 2 + (bit + 1) * bar] = 220
-    return image
-
-
-def _number(image: np.ndarray) -> int:
-    grey = image if image.ndim == 2 else image[..., 1]
-    height, width = grey.shape
-    bar = width / (BITS + 1)
-    middles = [round(bar / 2 + (bit + 0.5) * bar) for bit in range(BITS)]
-    return sum(1 << bit for bit, x in enumerate(middles) if grey[height // 3 : -height // 3, x].mean() > 130)
 
 
 def _video(
@@ -46,6 +29,7 @@ def _video(
     options: dict[str, str] | None = None,
     container_options: dict[str, str] | None = None,
     audio: bool = False,
+    alpha: bool = False,
 ) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", options=container_options or {}) as container:
@@ -58,9 +42,8 @@ def _video(
         if times_ms is not None:
             stream.codec_context.time_base = TICK
         for number in range(n_frames):
-            frame = av.VideoFrame.from_ndarray(picture(first + number, width, height), format="gray").reformat(
-                format=pixels
-            )
+            frame = _transparent(first + number, width, height) if alpha else _opaque(first + number, width, height)
+            frame = frame.reformat(format=pixels)
             if times_ms is not None:
                 frame.pts, frame.time_base = int(times_ms[number]), TICK
             container.mux(stream.encode(frame))
@@ -69,6 +52,18 @@ def _video(
             container.mux(sound.encode(samples))
             container.mux(sound.encode())
     return path
+
+
+def _opaque(number: int, width: int, height: int) -> av.VideoFrame:
+    return av.VideoFrame.from_ndarray(picture(number, width, height), format="gray")
+
+
+def _transparent(number: int, width: int, height: int) -> av.VideoFrame:
+    """White all over, and transparent where there is no bar: only a reader that minds the alpha sees the number."""
+    bars = picture(number, width, height) > 128
+    pixels = np.full((height, width, 4), 255, np.uint8)
+    pixels[..., 3] = np.where(bars, 255, 0)
+    return av.VideoFrame.from_ndarray(pixels, format="rgba")
 
 
 @pytest.fixture
@@ -80,7 +75,7 @@ def make_video() -> Callable[..., Path]:
 @pytest.fixture
 def number() -> Callable[[np.ndarray], int]:
     """Reads the number out of a decoded picture."""
-    return _number
+    return number_of
 
 
 @pytest.fixture
@@ -101,6 +96,80 @@ def hide_start() -> Callable[[Path, int], Path]:
         return cut
 
     return copy_without
+
+
+@pytest.fixture
+def hide_end() -> Callable[[Path, int], Path]:
+    """Shortens the edit list of an mp4 or mov of 25 frames/s in place, so that only its first frames are shown."""
+
+    def shorten(path: Path, n_shown: int) -> Path:
+        content = bytearray(path.read_bytes())
+        scale_at = content.index(b"mvhd") + 16
+        per_second = int.from_bytes(content[scale_at : scale_at + 4], "big")
+        duration_at = content.index(b"elst") + 12  # after the box's name, its version and the number of entries
+        content[duration_at : duration_at + 4] = round(n_shown * per_second / 25).to_bytes(4, "big")
+        path.write_bytes(content)
+        return path
+
+    return shorten
+
+
+@pytest.fixture
+def lie_about_length() -> Callable[[Path], Path]:
+    """Makes the header of an avi, mp4 or mov announce three times as many frames, or as much time, as there are."""
+
+    def lie(path: Path) -> Path:
+        content = bytearray(path.read_bytes())
+        # (box, bytes from its name to the number): total frames and stream length of avi; durations of mp4 and mov
+        places = [(b"avih", 8 + 16, "little"), (b"strh", 8 + 32, "little"), (b"mvhd", 20, "big"), (b"mdhd", 20, "big")]
+        found = 0
+        for box, offset, order in places:
+            at = content.find(box)
+            if at >= 0:
+                at += offset
+                told = int.from_bytes(content[at : at + 4], order)
+                content[at : at + 4] = (3 * told).to_bytes(4, order)
+                found += 1
+        assert found, "no header that counts"
+        path.write_bytes(content)
+        return path
+
+    return lie
+
+
+@pytest.fixture
+def make_dicom() -> Callable[..., Path]:
+    """Writes numbered frames, or given ones uint8 `[N, H, W(, 3)]`, as an uncompressed ultrasound DICOM file."""
+    pydicom = pytest.importorskip("pydicom")
+    from pydicom.uid import ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage, generate_uid
+
+    def write(path: Path, n_frames: int = 6, *, frames: np.ndarray | None = None, kind: str = "", **header) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if frames is None:
+            frames = np.stack([picture(number) for number in range(n_frames)])
+        meta = pydicom.dataset.FileMetaDataset()
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        meta.MediaStorageSOPClassUID = UltrasoundMultiFrameImageStorage
+        meta.MediaStorageSOPInstanceUID = generate_uid()
+        dataset = pydicom.Dataset()
+        dataset.file_meta = meta
+        dataset.Modality = "US"
+        dataset.NumberOfFrames = len(frames)
+        dataset.Rows, dataset.Columns = frames.shape[1:3]
+        dataset.SamplesPerPixel = 3 if frames.ndim == 4 else 1
+        dataset.PhotometricInterpretation = kind or ("RGB" if frames.ndim == 4 else "MONOCHROME2")
+        if frames.ndim == 4:
+            dataset.PlanarConfiguration = 0
+        dataset.BitsAllocated = dataset.BitsStored = 8 * frames.dtype.itemsize
+        dataset.HighBit = dataset.BitsStored - 1
+        dataset.PixelRepresentation = 0
+        for name, value in header.items():
+            setattr(dataset, name, value)
+        dataset.PixelData = frames.tobytes()
+        dataset.save_as(path, enforce_file_format=True)
+        return path
+
+    return write
 
 
 @pytest.fixture

@@ -48,8 +48,34 @@ def test_the_window_includes_its_border_in_every_scan():
 def test_a_frame_without_neighbour_pairs_with_itself_and_is_counted():
     index = pd.DataFrame({"scan_id": ["a", "a", "a", "b"], "time_s": [0.0, 0.1, 5.0, 0.1]})
     sampler = PairSampler(index, "temporal", 0.2)
-    assert sampler.lonely == 0.5
+    assert (sampler.lonely, sampler.n_lonely) == (0.5, 2)
     assert sampler.pairs(np.arange(4), np.random.default_rng(0)).tolist() == [1, 0, 2, 3]
+
+
+@pytest.mark.parametrize("rate", [4, 7.5, 10, 25, 29.97, 60, 120])
+@pytest.mark.parametrize("window_s", [0.1, 0.2, 0.5])
+def test_a_window_in_seconds_spans_the_same_time_at_any_frame_rate(rate, window_s):
+    index = pd.DataFrame({"scan_id": "a", "time_s": 3 + np.arange(240) / rate})
+    sampler = PairSampler(index, "temporal", window_s)
+    rows = np.arange(240)
+    apart = np.stack([sampler.pairs(rows, np.random.default_rng(seed)) for seed in range(60)]) - rows  # in frames
+    reach = int(window_s * rate + 1e-6)
+    assert abs(apart[:, 130:]).max() == abs(apart).max() == reach
+    assert set(abs(apart[:, 60:180]).ravel()) == (set(range(1, reach + 1)) or {0})
+    assert sampler.n_lonely == (240 if reach == 0 else 0)
+
+
+def test_scans_of_several_rates_share_one_window():
+    rates = {"slow": 4, "medium": 25, "fast": 60}
+    index = pd.concat([pd.DataFrame({"scan_id": name, "time_s": np.arange(60) / rate}) for name, rate in rates.items()])
+    index = index.sample(frac=1, random_state=0).reset_index(drop=True)
+    sampler = PairSampler(index, "temporal", 0.2)
+    partners = sampler.pairs(np.arange(180), np.random.default_rng(0))
+    assert (index["scan_id"].to_numpy()[partners] == index["scan_id"]).all()
+    apart = (index["time_s"].to_numpy()[partners] - index["time_s"]).abs()
+    assert apart.max() <= 0.2 + 1e-6
+    assert (partners == np.arange(180)).sum() == sampler.n_lonely == 60  # the slow one: 0.25 s between its frames
+    assert sampler.lonely == pytest.approx(1 / 3)
 
 
 def test_same_frame_pairs_are_the_frames_themselves():

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from ssl_zoo.errors import UserError
-from ssl_zoo.scans import frames, ingest
+from ssl_zoo.scans import frames, ingest, plans
 from ssl_zoo.scans.clips import PairSampler
 from ssl_zoo.scans.frames import FrameStore, build_store
 from ssl_zoo.scans.reader import MiscountedScan, ScanReader, open_scan
@@ -17,6 +17,7 @@ from ssl_zoo.scans.samplers import SamplerSettings
 from ssl_zoo.scans.table import Scans, read_scans
 
 EIGHT = SamplerSettings("uniform", per_scan=8)
+FILES = ["frames.npy", "index.parquet", "report.csv", "store.json"]
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def test_a_store_holds_the_sampled_frames_with_scan_patient_and_time(tmp_path, c
     store = build(cohort, tmp_path / "store")
     assert store.frames.shape == (8 + 5 + 8, 32, 32)
     assert store.frames.dtype == np.uint8
-    assert store.index.columns.tolist() == ["row", "scan_id", "patient_id", "frame", "time_s"]
+    assert store.index.columns.tolist() == ["row", "scan_id", "patient_id", "frame", "time_s", "spacing_mm"]
     assert store.index["row"].tolist() == list(range(21))
     assert store.index["scan_id"].tolist() == ["p1_a"] * 8 + ["p1_b"] * 5 + ["p3_a"] * 8
     assert store.index["patient_id"].tolist() == ["p1"] * 13 + ["p3"] * 8
@@ -84,14 +85,15 @@ def test_a_scan_that_breaks_half_way_leaves_nothing_behind(tmp_path, cohort, mak
     store = build(cohort, tmp_path / "store")
     assert [entry["scan"] for entry in store.skipped] == ["p2_bad.mp4"]
     assert len(store) == 21
-    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["frames.npy", "index.parquet", "store.json"]
+    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == FILES
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["scans", "store"]
 
 
 def test_where_no_scan_can_be_decoded_there_is_an_error_and_no_store(tmp_path):
     (tmp_path / "scans").mkdir()
     for name in ("a.mp4", "b.avi"):
         (tmp_path / "scans" / name).write_bytes(b"nothing")
-    with pytest.raises(UserError, match=r"none of the 2 scans can be decoded; 'a\.mp4' cannot be decoded"):
+    with pytest.raises(UserError, match=r"none of the 2 scans can be read; 'a\.mp4' cannot be decoded"):
         build(read_scans(tmp_path / "scans"), tmp_path / "store")
     assert [path.name for path in tmp_path.iterdir()] == ["scans"]
 
@@ -170,12 +172,13 @@ def test_a_scan_whose_packets_lie_is_counted_by_decoding(tmp_path, cohort, monke
             raise MiscountedScan("no frame could be decoded at 0.5 s")
             yield
 
-    def lying(path, *, exact=False, decoder="pyav"):
-        scan = honest(path, exact=exact, decoder=decoder)
+    def lying(path, *, exact=False, decoder="pyav", fps=25.0):
+        scan = honest(path, exact=exact, decoder=decoder, fps=fps)
         if exact:
             return scan
         return Liar(scan.path, np.append(scan.times, scan.times[-1] + 1), scan.width, scan.height)
 
+    monkeypatch.setattr(plans, "open_scan", lying)
     monkeypatch.setattr(ingest, "open_scan", lying)
     store = build(cohort, tmp_path / "store", SamplerSettings("stride", every=1), size=96)
     assert store.index.groupby("scan_id").size().to_dict() == {"p1_a": 40, "p1_b": 5, "p3_a": 30}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -13,6 +14,8 @@ B_FRAMES = {"bf": "3", "b_strategy": "0"}
 SMALL_GROUPS = {**B_FRAMES, "g": "20", "x264-params": "scenecut=0"}
 OPEN_GROUPS = {**B_FRAMES, "g": "12", "x264-params": "open_gop=1:scenecut=0"}
 
+SLOW_GIF = {"codec": "gif", "pixels": "gray"}
+# Name of the file -> how it is made. `after` names the fixture that changes it then; `shown`: the frames that are left.
 ODD_FILES = {
     "plain.mp4": {},
     "b_frames.mp4": {"options": SMALL_GROUPS},
@@ -22,37 +25,70 @@ ODD_FILES = {
     "fragments.mp4": {"options": SMALL_GROUPS, "container_options": {"movflags": "frag_keyframe+empty_moov"}},
     "uneven.mp4": {"times_ms": UNEVEN_MS},
     "uneven.mkv": {"times_ms": UNEVEN_MS},
+    "uneven.webm": {"codec": "libvpx-vp9", "times_ms": UNEVEN_MS},
     "late_start.mkv": {"times_ms": [5000 + time for time in UNEVEN_MS]},
     "colour_444.mp4": {"pixels": "yuv444p"},
     "alpha.mov": {"codec": "qtrle", "pixels": "argb"},
     "with sound [1].mov": {"audio": True},
+    "with sound (2) é.mkv": {"audio": True, "options": SMALL_GROUPS},
+    "at 12:30 100%d #1?.mp4": {},
     "MPEG4.AVI": {"codec": "mpeg4", "options": {"bf": "2"}},
     "motion_jpeg.avi": {"codec": "mjpeg", "pixels": "yuvj420p"},
     "old.mpg": {"codec": "mpeg2video", "options": {"bf": "2"}},
     "older.mpeg": {"codec": "mpeg1video", "options": {"bf": "2"}},
     "vp8.webm": {"codec": "libvpx"},
     "vp9.webm": {"codec": "libvpx-vp9"},
-    "picture.gif": {"codec": "gif", "pixels": "gray"},
+    "picture.gif": SLOW_GIF,
     "odd_size.mp4": {"pixels": "yuv444p", "width": 101, "height": 67},
+    "351x287.mp4": {"pixels": "yuv444p", "width": 351, "height": 287, "n_frames": 20},
+    "351x287.avi": {"codec": "mpeg4", "width": 351, "height": 287, "n_frames": 20},
+    "351x287.webm": {"codec": "libvpx-vp9", "width": 351, "height": 287, "n_frames": 20},
     "five.mp4": {"n_frames": 5},
+    "five.gif": {**SLOW_GIF, "n_frames": 5},
+    "one.mkv": {"n_frames": 1},
+    "transparent.mov": {"codec": "png", "pixels": "rgba", "alpha": True, "n_frames": 20},
+    "transparent_runs.mov": {"codec": "qtrle", "pixels": "argb", "alpha": True, "n_frames": 20},
+    "mkv_named.avi": {"first_name": "right.mkv"},
+    "mp4_named.gif": {"first_name": "right.mp4", "options": SMALL_GROUPS},
+    "no_suffix": {"first_name": "right.mov"},
+    "counts_too_many.avi": {"codec": "mpeg4", "after": "lie_about_length"},
+    "lasts_too_long.mp4": {"options": SMALL_GROUPS, "after": "lie_about_length"},
+    "start_hidden.mp4": {"options": SMALL_GROUPS, "after": "hide_start", "argument": 25, "shown": range(25, 60)},
+    "start_hidden_open.mp4": {"options": OPEN_GROUPS, "after": "hide_start", "argument": 17, "shown": range(17, 60)},
+    "end_hidden.mp4": {"options": {"bf": "0"}, "after": "hide_end", "argument": 33, "shown": range(33)},
+    "end_hidden.mov": {"options": SMALL_GROUPS, "after": "hide_end", "argument": 33, "shown": range(33)},
 }
 
 
-@pytest.mark.parametrize("name", ODD_FILES)
-def test_every_frame_comes_once_in_order_with_its_time(tmp_path, make_video, number, name):
-    settings = {"n_frames": 60, **ODD_FILES[name]}
-    path = make_video(tmp_path / name, **settings)
-    scan = open_scan(path)
-    assert len(scan) == settings["n_frames"]
-    assert [number(image) for _, image in scan.frames(range(len(scan)))] == list(range(len(scan)))
-    expected = np.array(settings.get("times_ms", np.arange(len(scan)) * 40)) / 1000
-    np.testing.assert_allclose(scan.times, expected - expected[0], atol=0.0011)  # 1 ms ticks in some containers
+@pytest.fixture
+def odd_file(tmp_path, make_video, request) -> Callable[[str], tuple[Path, range, np.ndarray]]:
+    """Makes one of the odd files: its path, the numbers of the frames that it shows, and their times in seconds."""
+
+    def make(name: str) -> tuple[Path, range, np.ndarray]:
+        settings = {"n_frames": 60, **ODD_FILES[name]}
+        after, argument = settings.pop("after", None), settings.pop("argument", None)
+        shown = settings.pop("shown", range(settings["n_frames"]))
+        path = make_video(tmp_path / settings.pop("first_name", name), **settings).rename(tmp_path / name)
+        if after:
+            path = request.getfixturevalue(after)(path, *([] if argument is None else [argument]))
+        times = np.array(settings.get("times_ms", np.arange(settings["n_frames"]) * 40)) / 1000
+        return path, shown, times[shown] - times[shown[0]]
+
+    return make
 
 
 @pytest.mark.parametrize("name", ODD_FILES)
-def test_a_frame_does_not_depend_on_how_it_was_reached(tmp_path, make_video, name):
-    path = make_video(tmp_path / name, **{"n_frames": 60, **ODD_FILES[name]})
+def test_every_presented_frame_comes_once_in_order_with_its_time(odd_file, number, name):
+    path, shown, times = odd_file(name)
     scan = open_scan(path)
+    assert len(scan) == len(shown)
+    assert [number(image) for _, image in scan.frames(range(len(scan)))] == list(shown)
+    np.testing.assert_allclose(scan.times, times, atol=0.0051 if path.suffix == ".gif" else 0.0011)  # their ticks
+
+
+@pytest.mark.parametrize("name", ODD_FILES)
+def test_a_frame_does_not_depend_on_how_it_was_reached(odd_file, name):
+    scan = open_scan(odd_file(name)[0])
     in_a_row = scan.read(range(len(scan)))
     rng = np.random.default_rng(0)
     for _ in range(6):
@@ -69,14 +105,6 @@ def test_frames_that_an_edit_list_hides_are_not_frames(tmp_path, make_video, hid
     assert [number(image) for image in scan.read(range(len(scan)))] == list(range(30, 60))
     assert number(scan.read([29])[0]) == 59
     assert scan.times[-1] == pytest.approx(29 * 0.04)
-
-
-def test_a_cut_off_recording_is_read_up_to_the_cut(tmp_path, make_video, number):
-    whole = make_video(tmp_path / "whole.mkv", 60, options={"bf": "0"}).read_bytes()
-    (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) * 2 // 3])
-    scan = open_scan(tmp_path / "cut.mkv")
-    assert 10 < len(scan) < 60
-    assert [number(image) for image in scan.read(range(len(scan) - 1))] == list(range(len(scan) - 1))
 
 
 def test_a_damaged_file_is_unreadable_with_a_reason(tmp_path, make_video):
@@ -109,9 +137,49 @@ def test_a_sound_file_is_unreadable_because_it_holds_no_video(tmp_path):
         open_scan(path)
 
 
-def test_a_wrong_suffix_does_not_matter(tmp_path, make_video, number):
-    path = make_video(tmp_path / "right.mkv", 12)
-    assert number(open_scan(path.rename(tmp_path / "wrong.avi")).read([7])[0]) == 7
+PLAY_LISTS = ["ffconcat version 1.0\nfile {path}\n", "#EXTM3U\n#EXTINF:9,\n{path}\n#EXT-X-ENDLIST\n"]
+
+
+@pytest.mark.parametrize("text", PLAY_LISTS)
+@pytest.mark.parametrize("name", ["list.mp4", "list.m3u8", "list.mpg"])
+def test_a_play_list_named_as_a_video_does_not_lead_to_other_files(tmp_path, make_video, text, name):
+    secret = make_video(tmp_path / "elsewhere/secret.ts", 5)
+    (tmp_path / name).write_text(text.format(path="elsewhere/secret.ts" if "concat" in text else secret))
+    with pytest.raises(UnreadableScan, match="cannot be decoded"):
+        open_scan(tmp_path / name)
+
+
+CUT_FILES = {
+    "a.mkv": {"options": {"bf": "0"}},
+    "b.ts": {"options": {"bf": "0"}},
+    "c.mpg": {"codec": "mpeg2video"},
+    "d.gif": SLOW_GIF,
+    "e.avi": {"codec": "mpeg4"},
+    "f.webm": {"codec": "libvpx-vp9"},
+    "g.mp4": {"container_options": {"movflags": "faststart"}},
+    "h.mp4": {"options": {"g": "5"}, "container_options": {"movflags": "frag_keyframe+empty_moov"}},
+}
+
+
+@pytest.mark.parametrize("name", CUT_FILES)
+@pytest.mark.parametrize("share", [0.35, 0.67, 0.97])
+def test_a_cut_recording_is_read_up_to_the_cut_or_has_a_reason(tmp_path, make_video, number, name, share):
+    whole = make_video(tmp_path / f"whole_{name}", 60, **CUT_FILES[name]).read_bytes()
+    (tmp_path / name).write_bytes(whole[: int(len(whole) * share)])
+    reason = ""
+    try:
+        scan = open_scan(tmp_path / name)
+        in_a_row = scan.read(range(len(scan)))
+    except UnreadableScan as error:
+        reason = str(error)
+    if reason:
+        assert name not in ("a.mkv", "b.ts", "f.webm")  # written so that they can be read as they come in
+        assert any(words in reason for words in ("cut off", "cannot be decoded", "holds no frame", "no frame could be"))
+        return
+    last = len(scan) - 1  # the picture at the cut may be half there
+    assert 3 < len(scan) <= 60
+    assert [number(image) for image in in_a_row[:last]] == list(range(last))
+    np.testing.assert_array_equal(scan.read([last // 2]), in_a_row[[last // 2]])
 
 
 def test_counting_by_decoding_finds_the_same_frames(tmp_path, make_video):

@@ -94,6 +94,35 @@ def test_a_pattern_that_does_not_fit_is_named(tmp_path, pattern, words):
         read_scans(tmp_path, pattern)
 
 
+def test_no_path_of_a_table_leaves_its_folder_unless_that_is_allowed(tmp_path):
+    (tmp_path / "in/images").mkdir(parents=True)
+    for name in ("secret.mp4", "in/own.mp4", "secret.png", "in/images/1.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "in/link.mp4").symlink_to(tmp_path / "secret.mp4")
+    (tmp_path / "in/inner.mp4").symlink_to(tmp_path / "in/own.mp4")
+    (tmp_path / "in/images/2.png").symlink_to(tmp_path / "secret.png")
+    (tmp_path / "alias").symlink_to(tmp_path / "in")
+    table = tmp_path / "alias/scans.csv"  # the table's own folder may be a link
+    for scan in ("../secret.mp4", str(tmp_path / "secret.mp4"), "link.mp4", "images"):
+        table.write_text(f"scan,patient_id\ninner.mp4,1\n{scan},2\n")
+        with pytest.raises(UserError, match=r"row 2, column 'scan': .* leaves the table's folder.*allow_outside"):
+            read_scans(table)
+        assert len(read_scans(table, allow_outside=True)) == 2
+
+
+def test_rates_and_spacings_of_a_table_are_numbers(tmp_path):
+    source = write(tmp_path, "scan,patient_id,fps,spacing_mm\na.mp4,1,12.5,\nb.mp4,2,,0.3\n", "a.mp4", "b.mp4")
+    table = read_scans(source, fps=30).table
+    assert table["fps"].tolist() == [12.5, 30]
+    assert table["spacing_mm"].fillna(-1).tolist() == [-1, 0.3]
+    for wrong in ("fast", "0", "-3", "inf"):
+        source.write_text(f"scan,patient_id,fps\na.mp4,1,{wrong}\n")
+        with pytest.raises(UserError, match=f"row 1: fps '{wrong}' is not a positive number"):
+            read_scans(source)
+    with pytest.raises(UserError, match=r"scans\.fps is 0"):
+        read_scans(source, fps=0)
+
+
 def test_a_table_may_leave_the_patients_to_a_pattern(tmp_path):
     source = write(tmp_path, "scan\np1/x.mp4\np2/x.mp4\n", "p1/x.mp4", "p2/x.mp4")
     assert read_scans(source, r"^(p\d)").table["patient_id"].tolist() == ["p1", "p2"]
