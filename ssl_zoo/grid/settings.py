@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection
 
 from ssl_zoo.config import Experiment, FramesConfig
@@ -12,6 +13,7 @@ from ssl_zoo.grid.entrants import STORE, Entrant, backbones, entrants, pretrain_
 from ssl_zoo.methods import METHODS
 from ssl_zoo.planes.splits import PROTOCOLS
 from ssl_zoo.pretraining.settings import build_method
+from ssl_zoo.scans.cleaning import CleaningSettings
 from ssl_zoo.scans.clips import PAIRINGS, WEIGHTINGS
 from ssl_zoo.scans.reader import DECODERS
 from ssl_zoo.scans.samplers import SAMPLERS, SamplerSettings
@@ -45,6 +47,7 @@ def _check_frames(frames: FramesConfig, key: str) -> None:
     )
     try:
         sampler_settings(frames).check()
+        cleaning_settings(frames).check()
     except UserError as error:
         raise UserError(str(error).replace("frames.", key)) from None
 
@@ -94,6 +97,11 @@ def sampler_settings(frames: FramesConfig) -> SamplerSettings:
         scans=frames.scans,
         candidate_step_s=frames.candidate_step_s,
     )
+
+
+def cleaning_settings(frames: FramesConfig) -> CleaningSettings:
+    """What is done to frames before they are scaled."""
+    return CleaningSettings(**dataclasses.asdict(frames.cleaning))
 
 
 def _known(*names: tuple[str, str, str, Collection[str]]) -> None:

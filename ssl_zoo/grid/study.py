@@ -15,12 +15,11 @@ from ssl_zoo.files import fingerprint, read_json, replacing, write_json, write_t
 from ssl_zoo.grid.criteria import check_criteria
 from ssl_zoo.grid.entrants import STORE, entrants, stores
 from ssl_zoo.grid.inits import given_inits
-from ssl_zoo.grid.settings import check_names, sampler_settings
+from ssl_zoo.grid.settings import check_names, cleaning_settings, sampler_settings
 from ssl_zoo.phantom import write_cohort
 from ssl_zoo.planes.sources import open_planes
 from ssl_zoo.planes.splits import Split, make_splits, nested_subset
 from ssl_zoo.planes.table import Planes, load_images
-from ssl_zoo.scans.cleaning import CleaningSettings
 from ssl_zoo.scans.frames import FrameStore, build_store
 from ssl_zoo.scans.table import Scans, read_scans
 
@@ -77,7 +76,7 @@ def prepare(experiment: Experiment, *, progress: bool = True) -> Study:
                 size=frames.size,
                 channels=frames.channels,
                 decoder=frames.decoder,
-                cleaning=CleaningSettings(**dataclasses.asdict(frames.cleaning)),
+                cleaning=cleaning_settings(frames),
                 copies=frames.copies,
                 workers=experiment.compute.workers,
                 progress=progress,

@@ -102,6 +102,7 @@ def test_a_variant_with_frames_of_its_own_is_trained_on_a_store_of_its_own(exper
         ("pretrain.variants={a: {frames: {per_scan: many}}}", r"variants\.a\.frames\.per_scan: .*many"),
         ("pretrain.variants={a: {frames: {size: 64}}}", r"variants\.a\.frames\.size: all variants share 'size'"),
         ("pretrain.variants={a: {frames: {per_scan: 0}}}", r"variants\.a\.frames\.per_scan: must be at least 1"),
+        ("frames.cleaning.sector=cut", r"unknown frames\.cleaning\.sector 'cut'"),
         ("pretrain.variants={a: {frames: {sampler: unifrm}}}", r"variants\.a\.frames\.sampler: .*'uniform'"),
         (
             "pretrain.variants={a: {frames: {sampler: stride}}}",
