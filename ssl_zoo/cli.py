@@ -188,6 +188,30 @@ def report(run_folder: RunFolder) -> None:
 
 
 @app.command()
+def clean(
+    source: Annotated[Path, typer.Argument(help="A folder of scans or a table (.csv).")],
+    overrides: Overrides = None,
+    out: Annotated[Path, typer.Option(help="The contact sheet to write, a PNG.")] = Path("cleaning.png"),
+    most: Annotated[int, typer.Option(help="Scans on the sheet, spread over the table.")] = 12,
+    patient_pattern: Annotated[str | None, typer.Option(help="Regex over the path; its group is the patient.")] = None,
+) -> None:
+    """Draw what cleaning does to some scans, step by step; writes no store.
+
+    Example: ssl-zoo clean /data/scans --out cleaning.png cleaning.overlays=keep
+    """
+    from ssl_zoo.analysis.cleaning_sheet import draw_cleaning_sheet
+    from ssl_zoo.config.frames import frames_config
+    from ssl_zoo.scans.cleaning import CleaningSettings
+    from ssl_zoo.scans.table import read_scans
+
+    config = frames_config({"cleaning": dataclasses.asdict(CleaningSettings())}, overrides or [])
+    settings = CleaningSettings(**dataclasses.asdict(config.cleaning))
+    settings.check()
+    draw_cleaning_sheet(read_scans(source, patient_pattern), settings, out, most=most)
+    print(out)
+
+
+@app.command()
 def ranks(
     run_folders: Annotated[list[Path], typer.Argument(help="One run folder, or several to compare.", metavar="RUN")],
 ) -> None:

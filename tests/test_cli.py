@@ -35,7 +35,8 @@ def test_a_method_that_is_not_there_is_named(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "pretrain", "evaluate", "frames", "views", "phantom", "report", "ranks", "status", "methods"]
+    "command",
+    ["run", "pretrain", "evaluate", "frames", "views", "phantom", "report", "clean", "ranks", "status", "methods"],
 )
 def test_every_command_helps_with_an_example(command):
     result = CliRunner().invoke(app, [command, "--help"])

@@ -157,7 +157,9 @@ def _checked_tables(experiment: Experiment, phantom: Path | None) -> tuple[Scans
     if not entrants(experiment):
         return None, planes, splits
     check_criteria(experiment, planes, splits)
-    scans = read_scans(Path(place(experiment.scans.source, "scans.csv")), experiment.scans.patient_pattern)
+    given = experiment.scans
+    table = Path(place(given.source, "scans.csv"))
+    scans = read_scans(table, given.patient_pattern, fps=given.fps, allow_outside=given.allow_outside)
     _refuse_shared_patients(scans.table, planes)
     return scans, planes, splits
 
