@@ -28,7 +28,9 @@ BRIGHTER = 0.6  # exponent of the sector's column, in which dark far fields are 
 
 @dataclass(frozen=True, eq=False)
 class CleanedScan:
-    """One row of the sheet. Images are float `[h, w, 3]` in 0..1; `dropped` are frames with their reasons."""
+    """One row of the sheet. Images are float `[h, w, 3]` in 0..1: `steps` one for each of `STEPS`, and `dropped`
+    frames, one for each reason, with words. `counts`: how many frames were dropped, by reason.
+    """
 
     name: str
     steps: list[np.ndarray]
@@ -40,21 +42,22 @@ class CleanedScan:
 def draw_cleaning_sheet(scans: Scans, settings: CleaningSettings, path: Path, *, most: int = 12) -> list[CleanedScan]:
     """Draw what cleaning finds in at most `most` scans, spread over the table, to a PNG file; returns its rows.
 
-    Of each scan 16 frames are looked at, and 64 are checked for dropping. Raises UserError for impossible settings,
-    and where no scan can be read.
+    Of each scan 16 frames are looked at, and 64 are checked for dropping; of each reason one frame is shown. A scan
+    that cannot be read has a row without images. Raises UserError for impossible settings, and where no scan can be
+    read.
     """
     settings.check()
     if most < 1:
         raise UserError(f"a contact sheet needs at least 1 scan, not {most}")
     chosen = np.unique(np.linspace(0, len(scans) - 1, min(most, len(scans))).round().astype(int))
-    rows, reasons = [], []
+    rows = []
     for _, entry in scans.table.iloc[chosen].iterrows():
         try:
             rows.append(cleaned_scan(str(entry["scan_id"]), open_scan(entry["path"]), settings))
         except UnreadableScan as error:
-            reasons.append(f"{entry['scan']}: {error}")
-    if not rows:
-        raise UserError(f"{scans.root}: no scan can be read ({reasons[0]})")
+            rows.append(CleanedScan(str(entry["scan_id"]), [], [], f"cannot be read: {error}"))
+    if not any(row.steps for row in rows):
+        raise UserError(f"{scans.root}: no scan can be read ({rows[0].name} {rows[0].note})")
     draw_rows(rows, path)
     return rows
 
@@ -101,7 +104,7 @@ def steps_of(frame: np.ndarray, found: ScanCleaning) -> list[np.ndarray]:
 
 def draw_rows(rows: list[CleanedScan], path: Path) -> None:
     """Write the sheet of some scans as a PNG file."""
-    columns = len(STEPS) + DROPPED
+    columns = len(STEPS) + max(len(row.dropped) for row in rows)
     width = NAMES + columns * (SIDE + GAP)
     height = 0.55 + len(rows) * (SIDE + GAP + LABEL)
     with styled():
@@ -112,7 +115,8 @@ def draw_rows(rows: list[CleanedScan], path: Path) -> None:
         axis.set_ylim(height, 0)
         axis.set_axis_off()
         axis.text(0.1, 0.12, "What cleaning does", va="top", fontsize=11, fontweight="bold", color=INK)
-        for column, title in enumerate((*STEPS, "dropped")):
+        titles = (*STEPS, "dropped") if columns > len(STEPS) else STEPS
+        for column, title in enumerate(titles):
             axis.text(_left(column) + SIDE / 2, 0.5, title, ha="center", va="bottom", fontsize=8, color=INK)
         for number, row in enumerate(rows):
             _draw_row(axis, row, 0.55 + number * (SIDE + GAP + LABEL))

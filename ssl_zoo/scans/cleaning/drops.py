@@ -15,7 +15,8 @@ DARK, FEWEST_LIT = 16, 0.01  # grey levels, and share of the frame that is brigh
 FROZEN = 0.35  # grey levels that the lit pixels of a frame that repeats another change on average
 DRAWN = 0.02  # of the lit pixels: those that changed most do not count, as calipers are drawn on frozen frames
 GAP = (0.3, 0.7)  # of the width: where the gap between two sectors is looked for
-HALF, ALIKE = 0.1, 0.7  # share of the frame that each sector has at least, and their overlap when moved together
+BLACK = 6  # grey levels; what is brighter between two halves is a shadow, no gap
+HALF, ALIKE = 0.1, 0.8  # share of the frame that each sector has at least, and their overlap when moved together
 
 
 def reason_to_drop(
@@ -87,8 +88,8 @@ def is_split(small: np.ndarray) -> bool:
     rectangle with a shadow from its top to its bottom would be taken for two.
     """
     height, width = small.shape
-    lit = ndimage.minimum_filter((small > DARK).view(np.uint8), 3)  # without thin marks
-    empty = lit.sum(0) <= 0.02 * height
+    lit, faint = (ndimage.minimum_filter((small > level).view(np.uint8), 3) for level in (DARK, BLACK))  # no thin marks
+    empty = faint.sum(0) <= 0.02 * height
     first, last = round(GAP[0] * width), round(GAP[1] * width)
     middle = np.flatnonzero(empty[first:last])
     if not len(middle):

@@ -26,7 +26,7 @@ FLATTENS, LEANS = 0.01, 0.005  # shares of all votes that an outline must win to
 ASIDE = 0.05  # votes against, for each row and pixel that the axis lies beside the middle of what is lit
 FILLED = 0.9  # votes for each pixel of a leaning outline: where shadows hide a side, none is believed
 STEPS = (8.0, 4.0, 2.0, 1.0, 0.5, 0.25)  # pixels, of the search
-COARSE = 2.0  # from this step on every second row is enough
+COARSE, SPARSE = 2.0, 3  # for steps of so many pixels and more, every third row is enough
 MOST_MOVES = 12  # at each step
 
 
@@ -72,7 +72,7 @@ def fit_outline(votes: np.ndarray, starts: list[np.ndarray], screen: Screen) -> 
     part[:, : int(left)] = 0
     part[:, int(right) + 1 :] = 0
     rows = np.arange(int(top), int(bottom) + 1, dtype=np.float64)
-    fine, coarse = _gain(part, rows, top, bottom), _gain(part[::3], rows[::3], top, bottom)
+    fine, coarse = _gain(part, rows, top, bottom), _gain(part[::SPARSE], rows[::SPARSE], top, bottom)
     worth = float(np.maximum(part, 0).sum())
 
     def climb(numbers: np.ndarray, bow: Bow, moves: np.ndarray, steps: tuple[float, ...] = STEPS) -> Found:
@@ -101,7 +101,7 @@ def fit_outline(votes: np.ndarray, starts: list[np.ndarray], screen: Screen) -> 
     candidates = np.array(starts, np.float64)
     upright = candidates[:, 0] == candidates[:, 1]
     best = fit(candidates[upright], UPRIGHT)
-    if best[0] < (1 - LEANS) * worth:
+    if best[0] < (1 - LEANS) * worth and not upright.all():
         leaning = fit(candidates[~upright], LEANING)
         if leaning[0] > max(best[0] + LEANS * worth, FILLED * area(leaning)):
             best = leaning

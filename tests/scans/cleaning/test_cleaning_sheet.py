@@ -28,8 +28,10 @@ def scans(tmp_path_factory):
 
 def test_a_row_shows_the_steps_and_one_frame_for_each_reason(scans, tmp_path):
     rows = draw_cleaning_sheet(scans, CleaningSettings(), tmp_path / "deep" / "sheet.png")
-    assert [row.name for row in rows] == ["crowded", "split"]
-    crowded, split = rows
+    assert [row.name for row in rows] == ["crowded", "split", "zz broken"]
+    crowded, split, broken = rows
+    assert not broken.steps
+    assert broken.note.startswith("cannot be read: ")
     assert len(crowded.steps) == 5
     assert {words.partition(",")[0] for words, _ in crowded.dropped} == {"black", "frozen"}
     assert " frozen" in crowded.counts
