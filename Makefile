@@ -7,7 +7,7 @@ RUN ?= runs/demo
 
 .PHONY: help setup demo test grid report bench lint slow
 help:
-	@echo "make demo                      the whole study on the synthetic phantom, about 15 minutes on 2 cores"
+	@echo "make demo                      the whole study on the synthetic phantom, under 20 minutes on 2 cores"
 	@echo "make test                      the tests, under 8 minutes on 2 cores"
 	@echo "make grid EXPERIMENT=...       an experiment file (default: $(EXPERIMENT)); resumes"
 	@echo "make report RUN=...            figures and report of a run folder again (default: $(RUN))"

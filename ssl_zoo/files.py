@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from ssl_zoo.errors import UserError
 
 
@@ -38,6 +40,24 @@ def replacing(target: Path) -> Iterator[Path]:
             shutil.rmtree(part, ignore_errors=True)
         else:
             part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def holding(lock: Path, taken: str) -> Iterator[None]:
+    """Hold the lock file `lock` within the block; it goes with the process, however that ends.
+
+    UserError with the sentence `taken` where another process holds it.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        raise UserError(taken) from None
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def write_text(target: Path, text: str) -> None:

@@ -30,10 +30,11 @@ from scipy.ndimage import gaussian_filter
 from experiments.benchmarks.measure import Mark, load, parser, spread, start, words, write_rows
 from ssl_zoo.scans.clips import PairSampler
 from ssl_zoo.scans.frames import build_store
-from ssl_zoo.scans.ingest import IngestSettings, fit_box, ingest
+from ssl_zoo.scans.ingest import IngestSettings, ingest
 from ssl_zoo.scans.parts import finished
 from ssl_zoo.scans.plans import make_plans
 from ssl_zoo.scans.samplers import SamplerSettings
+from ssl_zoo.scans.scaling import fit_box
 from ssl_zoo.scans.store import FRAMES
 from ssl_zoo.scans.table import Scans, read_scans
 from ssl_zoo.scans.workers import Mapper, processes

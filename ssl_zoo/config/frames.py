@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ssl_zoo.config.load import _refuse_unknown_keys, _wrong_type
+from ssl_zoo.config.load import refuse_unknown_keys, wrong_type
 from ssl_zoo.config.schema import FramesConfig
 from ssl_zoo.config.variants import frames_of
 from ssl_zoo.errors import UserError
@@ -26,7 +26,7 @@ def frames_config(given: Mapping[str, Any], overrides: Sequence[str] = ()) -> Fr
         dotted = OmegaConf.from_dotlist([override.removeprefix("frames.") for override in overrides])
         keys = OmegaConf.to_container(OmegaConf.merge(dict(given), dotted), resolve=True)
         assert isinstance(keys, dict)
-        _refuse_unknown_keys(keys, FramesConfig, "frames")
+        refuse_unknown_keys(keys, FramesConfig, "frames")
         return frames_of(FramesConfig(), keys)  # pyright: ignore[reportArgumentType]
     except OmegaConfBaseException as error:
-        raise _wrong_type(error, "frames") from error
+        raise wrong_type(error, "frames") from error

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -16,6 +16,8 @@ from ssl_zoo.config.check import check
 from ssl_zoo.config.schema import BUDGETS, Experiment, FramesConfig, PretrainConfig
 from ssl_zoo.config.variants import SHARED, SHARED_FRAMES, frames_of, variant_of, writable
 from ssl_zoo.errors import UserError
+
+Section = TypeVar("Section", PretrainConfig, FramesConfig)
 
 
 def load_experiment(path: Path | str, overrides: Sequence[str] = ()) -> Experiment:
@@ -41,7 +43,7 @@ def load_experiment(path: Path | str, overrides: Sequence[str] = ()) -> Experime
     try:
         given = OmegaConf.merge(given, OmegaConf.from_dotlist(list(overrides)))
         keys = OmegaConf.to_container(given, resolve=False)
-        _refuse_unknown_keys(keys, Experiment, str(path))
+        refuse_unknown_keys(keys, Experiment, str(path))
         if "name" not in given:
             raise UserError(f"{path}: the key 'name' is missing")
         defaults: list[Any] = [writable(OmegaConf.structured(Experiment))]
@@ -50,7 +52,7 @@ def load_experiment(path: Path | str, overrides: Sequence[str] = ()) -> Experime
             defaults.append({"pretrain": {"budget": dict.fromkeys(BUDGETS)}})
         experiment = OmegaConf.to_object(OmegaConf.merge(*defaults, given))
     except OmegaConfBaseException as error:
-        raise _wrong_type(error, str(path)) from error
+        raise wrong_type(error, str(path)) from error
     assert isinstance(experiment, Experiment)
     _check_variants(experiment, str(path))
     check(experiment, str(path))
@@ -69,37 +71,41 @@ def _check_variants(experiment: Experiment, source: str) -> None:
         raise UserError(f"{source}: pretrain.frames: only a variant has frames of its own; set frames.* instead")
     for name, keys in pretrain.variants.items():
         prefix = f"pretrain.variants.{name}."
-        _refuse_unknown_keys(keys, PretrainConfig, source, prefix)
-        for key in keys:
-            if key in SHARED:
-                raise UserError(f"{source}: {prefix}{key}: all variants share '{key}'; set pretrain.{key} instead")
-        try:
-            variant_of(pretrain, keys)
-        except OmegaConfBaseException as error:
-            raise _wrong_type(error, source, prefix) from error
+        _check_changes(keys, pretrain, SHARED, variant_of, source, "pretrain.", prefix)
         if "frames" in keys:
-            _check_own_frames(experiment.frames, keys["frames"], source, f"{prefix}frames.")
+            _check_changes(
+                keys["frames"], experiment.frames, SHARED_FRAMES, frames_of, source, "frames.", f"{prefix}frames."
+            )
 
 
-def _check_own_frames(frames: FramesConfig, changes: Any, source: str, prefix: str) -> None:
-    """Keys and types of the frames that a variant changes."""
-    _refuse_unknown_keys(changes, FramesConfig, source, prefix)
+def _check_changes(
+    changes: Any,
+    section: Section,
+    shared: Collection[str],
+    merge: Callable[[Section, dict[str, Any]], Section],
+    source: str,
+    common: str,
+    prefix: str,
+) -> None:
+    """Keys and types that a variant changes in a section; `common` and `prefix` open the keys of both."""
+    refuse_unknown_keys(changes, type(section), source, prefix)
     for key in changes:
-        if key in SHARED_FRAMES:
-            raise UserError(f"{source}: {prefix}{key}: all variants share '{key}'; set frames.{key} instead")
+        if key in shared:
+            raise UserError(f"{source}: {prefix}{key}: all variants share '{key}'; set {common}{key} instead")
     try:
-        frames_of(frames, changes)
+        merge(section, changes)
     except OmegaConfBaseException as error:
-        raise _wrong_type(error, source, prefix) from error
+        raise wrong_type(error, source, prefix) from error
 
 
-def _wrong_type(error: OmegaConfBaseException, source: str, prefix: str = "") -> UserError:
+def wrong_type(error: OmegaConfBaseException, source: str, prefix: str = "") -> UserError:
+    """What OmegaConf says against a value, with the file and the key."""
     key = getattr(error, "full_key", None)
     reason = str(getattr(error, "msg", None) or error).splitlines()[0]
     return UserError(f"{source}: {f'{prefix}{key}: ' if key else ''}{reason}")
 
 
-def _refuse_unknown_keys(given: Any, schema: type, source: str, prefix: str = "") -> None:
+def refuse_unknown_keys(given: Any, schema: type, source: str, prefix: str = "") -> None:
     """Compare the keys of a mapping with the fields of a dataclass, level by level."""
     hints = typing.get_type_hints(schema)
     if not isinstance(given, dict):
@@ -110,7 +116,7 @@ def _refuse_unknown_keys(given: Any, schema: type, source: str, prefix: str = ""
             hint = f"; did you mean '{prefix}{near[0]}'?" if near else f" (known: {', '.join(hints)})"
             raise UserError(f"{source}: unknown key '{prefix}{key}'{hint}")
         if dataclasses.is_dataclass(hints[key]) and isinstance(hints[key], type):
-            _refuse_unknown_keys(value, hints[key], source, f"{prefix}{key}.")
+            refuse_unknown_keys(value, hints[key], source, f"{prefix}{key}.")
         elif (parts := typing.get_args(hints[key])) and dataclasses.is_dataclass(parts[-1]) and isinstance(value, dict):
             for name, entry in value.items():
-                _refuse_unknown_keys(entry, typing.cast(type, parts[-1]), source, f"{prefix}{key}.{name}.")
+                refuse_unknown_keys(entry, typing.cast(type, parts[-1]), source, f"{prefix}{key}.{name}.")

@@ -13,7 +13,7 @@ from ssl_zoo.grid.study import Study
 from ssl_zoo.grid.tuning import choose, is_tuned, rungs, with_factor
 from ssl_zoo.planes.splits import Split
 
-VERSION = 1  # raised when a change to the transfer room changes a cell's numbers
+VERSIONS = {"linear": 1, "finetune": 1}  # one is raised when a change to the transfer room changes its cells' numbers
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _key(study: Study, init: Init, mode: str, fraction: float, split: Split, see
     store = study.store
     return fingerprint(
         {
-            "version": VERSION,
+            "version": VERSIONS[mode],
             "init": [init.name, init.backbone, init.fingerprint],
             "normalisation": [store.mean, store.std] if store is not None and init.name == "random" else None,
             "planes": [study.planes.fingerprint, list(study.planes.classes), frames.size, frames.channels],

@@ -8,9 +8,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from ssl_zoo.errors import UserError
+from ssl_zoo.files import holding
 from ssl_zoo.grid.cells import finished, write_failure
 from ssl_zoo.grid.devices import devices_of
 from ssl_zoo.grid.jobs import Job, unfinished
@@ -24,17 +22,9 @@ LEAVING_S = 1.0  # and cells, which have nothing to save, to end by themselves
 
 @contextmanager
 def only_runner(run: Path) -> Iterator[None]:
-    """Hold the run folder; the lock goes with the process, however it ends. UserError when another one holds it."""
-    run.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(f"{run}: another ssl-zoo process is working in this run folder") from None
-    try:
+    """Hold the run folder. UserError when another process does."""
+    with holding(run / ".lock", f"{run}: another ssl-zoo process is working in this run folder"):
         yield
-    finally:
-        lock.release()
 
 
 def run_jobs(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection
 
 from ssl_zoo.config import Experiment, FramesConfig
@@ -10,13 +9,13 @@ from ssl_zoo.encoders.backbones import build_backbone
 from ssl_zoo.errors import UserError, unknown
 from ssl_zoo.grid.devices import devices_of, processes_of
 from ssl_zoo.grid.entrants import STORE, Entrant, backbones, entrants, pretrain_settings
+from ssl_zoo.grid.stores import cleaning_settings, sampler_settings
 from ssl_zoo.methods import METHODS
 from ssl_zoo.planes.splits import PROTOCOLS
 from ssl_zoo.pretraining.settings import build_method
-from ssl_zoo.scans.cleaning import CleaningSettings
 from ssl_zoo.scans.clips import PAIRINGS, WEIGHTINGS
 from ssl_zoo.scans.reader import DECODERS
-from ssl_zoo.scans.samplers import SAMPLERS, SamplerSettings
+from ssl_zoo.scans.samplers import SAMPLERS
 from ssl_zoo.training.precision import PRECISIONS
 from ssl_zoo.training.views import view_settings
 
@@ -81,27 +80,6 @@ def _check_entrant(experiment: Experiment, entrant: Entrant) -> None:
             f"{key}batch_size: {settings.batch_size} images do not divide into {processes} processes "
             f"with {pretrain.accumulate} equal part(s) each"
         )
-
-
-def sampler_settings(frames: FramesConfig) -> SamplerSettings:
-    """The part that decides which frames go into the store."""
-    return SamplerSettings(
-        sampler=frames.sampler,
-        per_scan=frames.per_scan,
-        every=frames.every,
-        every_s=frames.every_s,
-        clip_length=frames.clip_length,
-        clip_step_s=frames.clip_step_s,
-        seed=frames.seed,
-        frames=frames.frames,
-        scans=frames.scans,
-        candidate_step_s=frames.candidate_step_s,
-    )
-
-
-def cleaning_settings(frames: FramesConfig) -> CleaningSettings:
-    """What is done to frames before they are scaled."""
-    return CleaningSettings(**dataclasses.asdict(frames.cleaning))
 
 
 def _known(*names: tuple[str, str, str, Collection[str]]) -> None:

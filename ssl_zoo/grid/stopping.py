@@ -77,4 +77,4 @@ def leave_on_signal() -> None:
 def sentence(status: int) -> str:
     """What a command says that leaves on a signal."""
     name = signal.Signals(status - 128).name
-    return f"{name}: pre-training is saved where it stands; run the same command again to go on (exit status {status})"
+    return f"{name}: what is done is saved; run the same command again to go on (exit status {status})"

@@ -15,12 +15,13 @@ from ssl_zoo.files import fingerprint, read_json, replacing, write_json, write_t
 from ssl_zoo.grid.criteria import check_criteria
 from ssl_zoo.grid.entrants import STORE, entrants, stores
 from ssl_zoo.grid.inits import given_inits
-from ssl_zoo.grid.settings import check_names, cleaning_settings, sampler_settings
+from ssl_zoo.grid.settings import check_names
+from ssl_zoo.grid.stores import make_store
 from ssl_zoo.phantom import write_cohort
 from ssl_zoo.planes.sources import open_planes
 from ssl_zoo.planes.splits import Split, make_splits, nested_subset
 from ssl_zoo.planes.table import Planes, load_images
-from ssl_zoo.scans.frames import FrameStore, build_store
+from ssl_zoo.scans.store import FrameStore
 from ssl_zoo.scans.table import Scans, read_scans
 
 CHUNK = 512  # planes decoded at a time
@@ -69,18 +70,7 @@ def prepare(experiment: Experiment, *, progress: bool = True) -> Study:
     _write_planes(experiment, planes, splits)
     if scans is not None:
         for folder, frames in stores(experiment).items():
-            build_store(
-                scans,
-                run / folder,
-                sampler=sampler_settings(frames),
-                size=frames.size,
-                channels=frames.channels,
-                decoder=frames.decoder,
-                cleaning=cleaning_settings(frames),
-                copies=frames.copies,
-                workers=experiment.compute.workers,
-                progress=progress,
-            )
+            make_store(scans, run / folder, frames, workers=experiment.compute.workers, progress=progress)
     return open_study(run)
 
 

@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image
 
 from ssl_zoo.errors import UserError
-from ssl_zoo.scans.ingest import fit_box
 from ssl_zoo.scans.reader import MiscountedScan, UnreadableScan, open_scan
+from ssl_zoo.scans.scaling import fit_box
 
 if TYPE_CHECKING:
     from ssl_zoo.planes.table import Planes

@@ -193,7 +193,6 @@ def pretrain(
         "devices": processes.size,
         "frames_in_store": len(store),
         "share_without_neighbour": batches.pairs.lonely,
-        "frames_without_neighbour": batches.pairs.n_lonely,
         "collapsed_at_step": collapse_event(history),
     }
     if processes.is_first:

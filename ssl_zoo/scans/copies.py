@@ -6,28 +6,20 @@ them. A copy's scan has a name of its own (`scan3#2`), so that positives are dra
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pandas as pd
 
+from ssl_zoo.scans.parts import copy_bytes
 from ssl_zoo.scans.store import HEADER
-
-BLOCK = 1 << 22  # bytes copied at a time
 
 
 def repeat_pixels(frames: Path, n_bytes: int, copies: int) -> None:
     """Make of a `frames.npy` with `n_bytes` of pixels one that holds them `copies` times; its header stays as it is."""
-    os.truncate(frames, HEADER + n_bytes)  # what was behind them is of an earlier try
-    with open(frames, "rb") as source, open(frames, "r+b") as target:
-        target.seek(0, 2)
-        for _ in range(copies - 1):
-            source.seek(HEADER)
-            left = n_bytes
-            while left:
-                block = source.read(min(BLOCK, left))
-                target.write(block)
-                left -= len(block)
+    with open(frames, "r+b") as handle:
+        handle.truncate(HEADER + n_bytes)  # what was behind them is of an earlier try
+        for copy in range(1, copies):
+            copy_bytes(handle, HEADER, handle, HEADER + copy * n_bytes, n_bytes)
 
 
 def repeat_rows(index: pd.DataFrame, copies: int) -> pd.DataFrame:

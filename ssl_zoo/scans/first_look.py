@@ -14,6 +14,7 @@ from ssl_zoo.scans.descriptors import BATCH, DIMENSIONS, describe
 from ssl_zoo.scans.reader import MiscountedScan, ScanReader, UnreadableScan, open_scan
 from ssl_zoo.scans.samplers import SamplerSettings
 from ssl_zoo.scans.samplers.places import places_of_scan
+from ssl_zoo.scans.scaling import fit_box
 
 SMALL = 64  # pixels of the longer side of the pictures that are described
 
@@ -32,9 +33,7 @@ class Look:
 
 def show_all(reader: ScanReader, indices: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Every frame as it is, small and grey: the `Show` of scans that are not cleaned."""
-    longest = max(reader.width, reader.height)
-    box = max(1, round(SMALL * reader.width / longest)), max(1, round(SMALL * reader.height / longest))
-    return reader.frames(indices, box=box)
+    return reader.frames(indices, box=fit_box(reader.width, reader.height, SMALL))
 
 
 def look_at(

@@ -19,7 +19,7 @@ from ssl_zoo.scans.parts import Ingested, frames_path, keep_card, overflow_path,
 from ssl_zoo.scans.plans import Plan, recounted
 from ssl_zoo.scans.reader import MiscountedScan, ScanReader, UnreadableScan, open_scan
 from ssl_zoo.scans.samplers import SamplerSettings
-from ssl_zoo.scans.scaling import Scaler
+from ssl_zoo.scans.scaling import Scaler, fit_box
 from ssl_zoo.scans.store import count_levels
 from ssl_zoo.scans.workers import Mapper, in_process
 
@@ -94,12 +94,6 @@ def show_cleaned(reader: ScanReader, indices: np.ndarray, settings: IngestSettin
     cleaning = _look(reader, settings)
     box = fit_box(cleaning.box[3], cleaning.box[2], SMALL)
     return _images(reader, indices, cleaning, box, settings, Counter())
-
-
-def fit_box(width: int, height: int, size: int) -> tuple[int, int]:
-    """The largest (width, height) of the same aspect ratio, at least 1 pixel each, that fits a `size` square."""
-    longest = max(width, height)
-    return max(1, round(size * width / longest)), max(1, round(size * height / longest))
 
 
 def _lost(task: Task, reason: str) -> Ingested:

@@ -23,10 +23,8 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from ssl_zoo import files
-from ssl_zoo.errors import UserError
 from ssl_zoo.scans.plans import Plan
 from ssl_zoo.scans.store import FRAMES, HEADER, count_levels
 
@@ -90,13 +88,7 @@ def unfinished(out: Path, fingerprint: str) -> Iterator[Path]:
     UserError where another process is at work on the same store.
     """
     folder = parts_folder(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(f"{out}: another process is building this store") from None
-    try:
+    with files.holding(folder / "lock", f"{out}: another process is building this store"):
         whose = folder / "fingerprint"
         if not whose.is_file() or whose.read_text() != fingerprint:
             _clear(folder)
@@ -108,8 +100,6 @@ def unfinished(out: Path, fingerprint: str) -> Iterator[Path]:
                 shutil.rmtree(folder)
             raise
         shutil.rmtree(folder)
-    finally:
-        lock.release()
 
 
 def parts_folder(out: Path) -> Path:
@@ -180,17 +170,17 @@ def pack(target: Path, pieces: list[tuple[Path, int, int]]) -> None:
                 at = HEADER
                 for source, offset, length in pieces:
                     with open(source, "rb") as old:
-                        at = _move(old, offset, new, at, length)
+                        at = copy_bytes(old, offset, new, at, length)
         return
     with open(target, "r+b") as handle:
         at = HEADER
         for _, offset, length in pieces:
-            at = _move(handle, offset, handle, at, length) if offset != at else at + length
+            at = copy_bytes(handle, offset, handle, at, length) if offset != at else at + length
         handle.truncate(at)
 
 
-def _move(source: IO[bytes], offset: int, target: IO[bytes], at: int, length: int) -> int:
-    """Copy bytes, also to an earlier place in the same file; returns where they end."""
+def copy_bytes(source: IO[bytes], offset: int, target: IO[bytes], at: int, length: int) -> int:
+    """Copy bytes, also within a file, but not to a later place that they reach; returns where they end."""
     end = at + length
     while at < end:
         source.seek(offset)

@@ -10,6 +10,12 @@ from av.video.reformatter import VideoReformatter
 ONE_THREAD = {"threads": 1} if int(av.__version__.partition(".")[0]) >= 17 else {}
 
 
+def fit_box(width: int, height: int, size: int) -> tuple[int, int]:
+    """The largest (width, height) of the same aspect ratio, at least 1 pixel each, that fits a `size` square."""
+    longest = max(width, height)
+    return max(1, round(size * width / longest)), max(1, round(size * height / longest))
+
+
 class Scaler:
     """Turns pictures into uint8 arrays of one size: `[height, width]` for 1 channel, `[height, width, 3]` for 3.
 

@@ -73,7 +73,7 @@ transfer:
 def run_command(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command as a user does."""
     return subprocess.run(
-        [sys.executable, "-m", "ssl_zoo.cli", *map(str, arguments)],
+        [sys.executable, "-m", "ssl_zoo", *map(str, arguments)],
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},

@@ -128,7 +128,7 @@ def test_another_pretraining_sets_the_old_encoder_aside_and_finds_it_again(copy,
 def test_a_study_killed_again_and_again_ends_with_the_same_numbers(finished_study, experiment, command):
     for seconds in (6, 10, 14):
         process = subprocess.Popen(
-            [sys.executable, "-m", "ssl_zoo.cli", "run", str(experiment)],
+            [sys.executable, "-m", "ssl_zoo", "run", str(experiment)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -152,7 +152,7 @@ def test_the_run_folder_remembers_the_whole_experiment(finished_study):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the workers through /proc")
 def test_a_worker_that_dies_fails_its_job_alone_and_a_rerun_completes(finished_study, experiment, command):
     run = experiment.parent / "runs" / "study"
-    arguments = [sys.executable, "-m", "ssl_zoo.cli", "run", str(experiment), "compute.workers=1"]
+    arguments = [sys.executable, "-m", "ssl_zoo", "run", str(experiment), "compute.workers=1"]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 120
         while not list((run / "cells").glob("*.json")) and time.monotonic() < deadline:

@@ -94,7 +94,7 @@ def test_a_study_that_a_scheduler_stops_ends_with_the_same_weights(tmp_path, hos
     assert not run_experiment(load_experiment(folders["whole"], [budget]), stages=("pretrain",), progress=False).failed
 
     path = folders["cut"]
-    command = [sys.executable, "-m", "ssl_zoo.cli", "pretrain", str(path), budget, "compute.checkpoint_every_s=0.5"]
+    command = [sys.executable, "-m", "ssl_zoo", "pretrain", str(path), budget, "compute.checkpoint_every_s=0.5"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         deadline = time.monotonic() + 120
         while not checkpoints(path) and time.monotonic() < deadline:

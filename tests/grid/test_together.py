@@ -142,5 +142,5 @@ def test_under_torchrun_a_scheduler_can_stop_all_of_them(experiment):
     before = {path.name for path in encoders.glob(".work-*/step-*.pt")}
     process.send_signal(signal.SIGTERM)  # torchrun passes it on to each process
     _, errors = process.communicate(timeout=120)
-    assert "SIGTERM: pre-training is saved where it stands" in errors
+    assert "SIGTERM: what is done is saved" in errors
     assert max(path.name for path in encoders.glob(".work-*/step-*.pt")) > max(before)

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from ssl_zoo.scans.cleaning.colour import strongest
+from ssl_zoo.scans.cleaning.duplicates import correlations
 from ssl_zoo.scans.cleaning.evidence import connected
 from ssl_zoo.scans.cleaning.settings import CleaningSettings
 
@@ -73,12 +74,8 @@ def is_frozen(small: np.ndarray, before: np.ndarray) -> bool:
 def correlation(small: np.ndarray, before: np.ndarray) -> float:
     """Pearson correlation of two thumbnails smoothed over 3 x 3 pixels, within what is lit in either."""
     lit = (small > DARK) | (before > DARK)
-    if not lit.any():
-        return 1.0
     pair = [ndimage.uniform_filter(image.astype(np.float32), 3)[lit] for image in (small, before)]
-    pair = [values - values.mean() for values in pair]
-    power = float(np.sqrt((pair[0] ** 2).sum() * (pair[1] ** 2).sum()))
-    return float((pair[0] * pair[1]).sum()) / power if power > 0 else 1.0
+    return float(correlations(pair[0][None], pair[1][None])[0])
 
 
 def is_split(small: np.ndarray) -> bool:

@@ -61,7 +61,7 @@ def near_duplicate_rows(
     def confirmed(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
         same = _distance(words[rows], words[others]) <= max_distance
         if thumbnails is not None and same.any():
-            same[same] = _correlations(thumbnails, rows[same], others[same]) >= min_correlation
+            same[same] = _thumbnail_correlations(thumbnails, rows[same], others[same]) >= min_correlation
         return same
 
     for start in range(0, len(words), CHUNK):
@@ -112,17 +112,24 @@ def _distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return BITS[(one ^ other).view(np.uint16)].sum(1, dtype=np.int64)
 
 
-def _correlations(thumbnails: np.ndarray, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Pearson correlation of pairs of thumbnails, `[P]`; 1 where both are of one grey."""
+def correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Pearson correlation of pairs of images, float32 `[P, pixels]` each: `[P]`.
+
+    It is 1 where both images are of one grey, and 0 where only one of them is.
+    """
+    one, other = (values - values.mean(1, keepdims=True) for values in (one, other))
+    power, other_power = ((values**2).sum(1) for values in (one, other))
+    cosine = (one * other).sum(1) / np.maximum(np.sqrt(power * other_power), 1e-9)
+    return np.where((power > 0) | (other_power > 0), cosine, 1.0)
+
+
+def _thumbnail_correlations(thumbnails: np.ndarray, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The correlation of the thumbnails of each of `rows` with those of `others`, `[P]`, some pairs at a time."""
     found = np.empty(len(rows))
     for start in range(0, len(rows), 256):
         part = slice(start, start + 256)
-        pair = [
-            np.asarray(thumbnails[which[part]], np.float32).reshape(len(rows[part]), -1) for which in (rows, others)
-        ]
-        pair = [values - values.mean(1, keepdims=True) for values in pair]
-        power = np.sqrt((pair[0] ** 2).sum(1) * (pair[1] ** 2).sum(1))
-        found[part] = np.where(power > 0, (pair[0] * pair[1]).sum(1) / np.maximum(power, 1e-9), 1.0)
+        pair = (np.asarray(thumbnails[which[part]], np.float32) for which in (rows, others))
+        found[part] = correlations(*(images.reshape(len(images), -1) for images in pair))
     return found
 
 

@@ -35,7 +35,7 @@ def by_scan(room: Room) -> Callable[[ScanChoice], Choice]:
                 shares = even_shares(rooms, settings.frames // settings.clip_length, order)
                 budgets = shares * settings.clip_length
             rows = [np.empty(0, np.int64)]
-            for scan, start, budget in zip(scans, candidates.starts, budgets.tolist(), strict=False):
+            for scan, start, budget in zip(scans, candidates.starts[:-1], budgets.tolist(), strict=True):
                 if budget and len(scan):
                     own = dataclasses.replace(settings, per_scan=budget, frames=None)
                     rows.append(start + choose(scan, own, scan_rng(settings.seed, scan.scan_ids[0])))

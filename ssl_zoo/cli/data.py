@@ -1,0 +1,144 @@
+"""The commands on data: phantom, frames, clean, views."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ssl_zoo.cli.app import ExperimentFile, Overrides, Quiet, app
+from ssl_zoo.cli.study import prepared, tell_skipped
+from ssl_zoo.errors import UserError
+
+
+@app.command()
+def phantom(
+    out: Annotated[Path, typer.Argument(help="The folder to write.")],
+    scans: Annotated[int, typer.Option(help="Unlabelled scan videos.")] = 100,
+    patients: Annotated[int, typer.Option(help="Labelled patients of the internal site.")] = 100,
+    external_patients: Annotated[int, typer.Option(help="Labelled patients of the external site.")] = 40,
+    seed: Annotated[int, typer.Option(help="Another seed, another cohort.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Write a synthetic cohort of fetal-heart scans and planes (no clinical evidence).
+
+    Example: ssl-zoo phantom data/phantom --scans 20 --patients 20 --external-patients 5
+    """
+    from ssl_zoo.config import PhantomConfig
+    from ssl_zoo.grid.study import write_phantom
+
+    config = PhantomConfig(scans=scans, patients=patients, external_patients=external_patients, seed=seed)
+    write_phantom(config, out, workers=None, progress=not quiet)
+    print(f"{out}: scans.csv and planes.csv")
+
+
+@app.command()
+def frames(
+    source: Annotated[Path, typer.Argument(help="An experiment file (.yaml), a folder of scans or a table (.csv).")],
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="The store to write; for a folder or a table.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="As frames.sampler.")] = None,
+    per_scan: Annotated[int | None, typer.Option(help="Frames of each scan.")] = None,
+    size: Annotated[int | None, typer.Option(help="Pixels of a side; the aspect ratio is kept.")] = None,
+    channels: Annotated[int | None, typer.Option(help="1: grey, 3: colour.")] = None,
+    clean: Annotated[bool, typer.Option("--clean", help="Mask and inpaint; drop frames that show nothing.")] = False,
+    patient_pattern: Annotated[str | None, typer.Option(help="Regex over the path; its group is the patient.")] = None,
+    fps: Annotated[float, typer.Option(help="Frames a second of scans that do not tell.")] = 25.0,
+    allow_outside: Annotated[bool, typer.Option("--allow-outside", help="Follow paths out of the folder.")] = False,
+    workers: Annotated[int | None, typer.Option(help="Processes; one for each core without.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Only the frame store: of a folder of scans or a scan table; or an experiment's, with its planes and splits.
+
+    A store that is being built keeps its parts in the hidden folder .NAME.parts beside it, and nothing anywhere else;
+    run the same command again to go on where it was stopped. Any other key of `frames` may follow, also cleaning's.
+
+    Example: ssl-zoo frames /data/scans --out stores/scans --per-scan 16 --clean cleaning.duplicates=store
+
+    Example: ssl-zoo frames experiments/lung_scans.yaml frames.per_scan=16
+    """
+    keys = {"sampler": sampler, "per_scan": per_scan, "size": size, "channels": channels}
+    keys = {key: value for key, value in keys.items() if value is not None}
+    if source.suffix.lower() in (".yaml", ".yml"):
+        if out is not None or keys or clean or patient_pattern:
+            raise UserError(f"{source} is an experiment: its run folder holds the store; write keys, as frames.size=64")
+        _frames_of_experiment(source, overrides, quiet)
+        return
+
+    from ssl_zoo.config.frames import frames_config
+    from ssl_zoo.grid.stores import make_store
+    from ssl_zoo.scans.cleaning import CleaningSettings
+    from ssl_zoo.scans.table import read_scans
+
+    if out is None:
+        raise UserError(f"{source}: say where the store is to be written, with --out")
+    usual = {"cleaning": dataclasses.asdict(CleaningSettings())} if clean else {}
+    config = frames_config(keys | usual, overrides or [])
+    scans = read_scans(source, patient_pattern, fps=fps, allow_outside=allow_outside)
+    for warning in scans.warnings:
+        print(f"note: {warning}", file=sys.stderr)
+    store = make_store(scans, out, config, workers=workers, progress=not quiet)
+    if not quiet:
+        tell_skipped(out)
+    print(f"{out}: {len(store)} frames of {store.meta['n_scans']} scans, {len(store.patients)} patients")
+    if store.dropped:
+        print("dropped: " + ", ".join(f"{count} frames ({reason})" for reason, count in store.dropped.items()))
+    if store.skipped:
+        print(f"skipped: {len(store.skipped)} scans; {out / 'report.csv'} says why")
+
+
+@app.command()
+def clean(
+    source: Annotated[Path, typer.Argument(help="A folder of scans or a table (.csv).")],
+    overrides: Overrides = None,
+    out: Annotated[Path, typer.Option(help="The contact sheet to write, a PNG.")] = Path("cleaning.png"),
+    most: Annotated[int, typer.Option(help="Scans on the sheet, spread over the table.")] = 12,
+) -> None:
+    """Draw what cleaning does to some scans, step by step; writes no store.
+
+    Example: ssl-zoo clean /data/scans --out cleaning.png cleaning.overlays=keep
+    """
+    from ssl_zoo.analysis.cleaning_sheet import draw_cleaning_sheet
+    from ssl_zoo.config.frames import frames_config
+    from ssl_zoo.grid.stores import cleaning_settings
+    from ssl_zoo.scans.cleaning import CleaningSettings
+    from ssl_zoo.scans.table import read_scans
+
+    config = frames_config({"cleaning": dataclasses.asdict(CleaningSettings())}, overrides or [])
+    scans = read_scans(source, "(.*)")  # patients do not matter here
+    for row in draw_cleaning_sheet(scans, cleaning_settings(config), out, most=most):
+        words = "; ".join(filter(None, (row.note, row.counts and f"dropped {row.counts}")))
+        print(f"{row.name}: {words or 'nothing to note'}")
+    print(out)
+
+
+@app.command()
+def views(experiment: ExperimentFile, overrides: Overrides = None, quiet: Quiet = False) -> None:
+    """Draw what each method sees: contact sheets of frames and of the views that are made of them.
+
+    Example: ssl-zoo views experiments/demo.yaml pretrain.views.preset=ultrasound
+    """
+    from ssl_zoo.analysis.view_sheet import view_sheet
+    from ssl_zoo.config import load_experiment
+    from ssl_zoo.grid.settings import check_names
+
+    loaded = load_experiment(experiment, overrides or [])
+    if not (loaded.run_folder / "frames" / "store.json").is_file():
+        prepared(loaded, quiet)
+    check_names(loaded)
+    for page in view_sheet(loaded.run_folder, loaded):
+        print(page)
+
+
+def _frames_of_experiment(experiment: Path, overrides: list[str] | None, quiet: bool) -> None:
+    from ssl_zoo.config import load_experiment
+
+    study = prepared(load_experiment(experiment, overrides or []), quiet)
+    if study.store is not None:
+        tell_skipped(study.store.path)
+    for folder, store in study.stores.items():
+        print(f"{study.run / folder}: {len(store)} frames of {store.meta['n_scans']} scans")
+    print(f"{study.run / 'planes'}: {len(study.planes.table)} planes, {len(study.splits)} split(s)")

@@ -1,0 +1,40 @@
+"""The commands that tell what there is: methods."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Annotated
+
+import typer
+
+from ssl_zoo.cli.app import app
+from ssl_zoo.errors import unknown
+
+
+@app.command()
+def methods(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[METHOD]...", help="Only these; all without.")] = None,
+) -> None:
+    """What each method sees, how it is optimised and built, read off its code.
+
+    Example: ssl-zoo methods barlow_twins vicreg
+    """
+    from ssl_zoo.methods import METHODS
+    from ssl_zoo.methods.table import method_table
+
+    for name in names or []:
+        if name not in METHODS:
+            raise unknown("method", name, METHODS)
+    blocks = []
+    for row in method_table():
+        facts = dict(row)
+        head = f"{facts.pop('method')}: {facts.pop('family')}, {facts.pop('paper')}"
+        if not names or row["method"] in names:
+            blocks.append("\n".join([head, *(_fact(label, text) for label, text in facts.items() if text)]))
+    print("\n\n".join(blocks))
+
+
+def _fact(label: str, text: str) -> str:
+    """A line of a block, and as many below it as the text takes in 120 columns."""
+    indent = 18
+    return textwrap.fill(f"  {label:<{indent - 2}}{text}", 120, subsequent_indent=" " * indent, break_long_words=False)
