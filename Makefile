@@ -11,7 +11,7 @@ help:
 	@echo "make test                      the tests, under 8 minutes on 2 cores"
 	@echo "make grid EXPERIMENT=...       an experiment file (default: $(EXPERIMENT)); resumes"
 	@echo "make report RUN=...            figures and report of a run folder again (default: $(RUN))"
-	@echo "make bench                     speed and memory as ratios, written to experiments/benchmarks, about 20 minutes"
+	@echo "make bench                     speed and memory as ratios, written to experiments/benchmarks, about half an hour"
 	@echo "make lint | slow | setup       checks of the code | the slow tests | .venv only"
 
 setup: $(READY)
@@ -45,6 +45,7 @@ bench: $(READY)
 	@$(BIN)/python -m experiments.benchmarks.memory
 	@$(BIN)/python -m experiments.benchmarks.profile_step
 	@$(BIN)/python -m experiments.benchmarks.diverse
+	@$(BIN)/python -m experiments.benchmarks.ingest
 	@$(BIN)/python -m experiments.benchmarks.tables
 
 lint: $(READY)

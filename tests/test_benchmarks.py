@@ -62,6 +62,17 @@ def test_diverse_frames_are_chosen_in_a_process_of_their_own(tmp_path):
     assert all(20 < row["peak_mib"] < 1000 for row in rows[:2])  # its own, not that of the tests
 
 
+def test_ingest_reads_the_same_frames_as_plain_loops_do(tmp_path):
+    from experiments.benchmarks import ingest, tables
+
+    rows = run(ingest, tmp_path, "--workers", "1")
+    assert [row["case"] for row in rows] == ["ingest, scans of 0.4 s", "random pairs"]
+    assert set(rows[0]["frames_per_s"]) == {"ours", "PyAV", "OpenCV", "decord"}
+    assert max(rows[0]["grey_levels_apart"].values()) < ingest.ALIKE
+    assert all(row["ratio"]["low"] > 0 for row in rows)
+    assert len(tables.ingest(rows)) == 4
+
+
 def test_memory_is_the_largest_seen_over_a_run(tmp_path):
     from experiments.benchmarks import memory
     from experiments.benchmarks.stores import write_store

@@ -7,7 +7,7 @@ import torch
 from ssl_zoo.pretraining.batches import Batches
 from ssl_zoo.pretraining.processes import connect
 from ssl_zoo.pretraining.settings import PretrainSettings, build_method
-from ssl_zoo.scans.frames import FrameStore
+from ssl_zoo.scans.store import FrameStore
 from ssl_zoo.training.optim import build_optimizer, set_schedule
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from ssl_zoo.encoders.backbones import build_backbone
-from ssl_zoo.scans.frames import FrameStore
+from ssl_zoo.scans.store import FrameStore
 
 HEAD = 1024  # hidden and output units, those of ssl_zoo's default
 

@@ -27,7 +27,7 @@ from experiments.benchmarks.real_loop import barlow_twins
 from experiments.benchmarks.stores import write_store
 from ssl_zoo.pretraining.budget import Budget
 from ssl_zoo.pretraining.trainer import pretrain
-from ssl_zoo.scans.frames import FrameStore
+from ssl_zoo.scans.store import FrameStore
 
 STATUS = Path("/proc/self/status")
 BAR = 1.05

@@ -28,7 +28,7 @@ from ssl_zoo.pretraining.batches import read_rows
 from ssl_zoo.pretraining.monitor import feature_health
 from ssl_zoo.pretraining.settings import PretrainSettings
 from ssl_zoo.scans.clips import PairSampler
-from ssl_zoo.scans.frames import FrameStore
+from ssl_zoo.scans.store import FrameStore
 from ssl_zoo.training import views as views_module
 
 BATCH = {64: 64, 224: 16}

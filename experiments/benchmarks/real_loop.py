@@ -11,7 +11,7 @@ from experiments.benchmarks.measure import Mark
 from ssl_zoo.pretraining.budget import Budget
 from ssl_zoo.pretraining.settings import PretrainSettings
 from ssl_zoo.pretraining.trainer import pretrain
-from ssl_zoo.scans.frames import FrameStore
+from ssl_zoo.scans.store import FrameStore
 
 AT_MOST_S = 100.0  # for all turns together, once there are a few
 FEW = 5

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.ndimage import gaussian_filter
 
 from ssl_zoo.files import write_json
-from ssl_zoo.scans.frames import FrameStore
+from ssl_zoo.scans.store import FrameStore
 
 PER_SCAN = 32  # frames
 RATE = 25  # frames a second

@@ -18,7 +18,7 @@ from ssl_zoo.grid.entrants import entrants, pretrain_settings
 from ssl_zoo.methods import METHODS
 from ssl_zoo.pretraining.settings import PretrainSettings
 from ssl_zoo.scans.clips import PairSampler
-from ssl_zoo.scans.frames import FrameStore
+from ssl_zoo.scans.store import FrameStore
 from ssl_zoo.training.views import ViewRecipe, ViewSettings, make_views, view_recipes, view_settings
 
 TILES = 6  # columns of views on a page

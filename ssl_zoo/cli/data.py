@@ -71,6 +71,7 @@ def frames(
     from ssl_zoo.config.frames import frames_config
     from ssl_zoo.grid.stores import make_store
     from ssl_zoo.scans.cleaning import CleaningSettings
+    from ssl_zoo.scans.diversity import known_diversity
     from ssl_zoo.scans.table import read_scans
 
     if out is None:
@@ -84,6 +85,7 @@ def frames(
     if not quiet:
         tell_skipped(out)
     print(f"{out}: {len(store)} frames of {store.meta['n_scans']} scans, {len(store.patients)} patients")
+    print(known_diversity(store).sentence())
     if store.dropped:
         print("dropped: " + ", ".join(f"{count} frames ({reason})" for reason, count in store.dropped.items()))
     if store.skipped:

@@ -18,7 +18,7 @@ from ssl_zoo.grid.entrants import entrants
 from ssl_zoo.planes.splits import Split
 from ssl_zoo.planes.table import Planes
 from ssl_zoo.pretraining.monitor import feature_health
-from ssl_zoo.scans.frames import FrameStore
+from ssl_zoo.scans.store import FrameStore
 from ssl_zoo.transfer.features import extract_features
 from ssl_zoo.transfer.metrics import scores
 from ssl_zoo.transfer.probe import fit_probe, inner_folds

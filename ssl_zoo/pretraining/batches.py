@@ -15,7 +15,7 @@ from ssl_zoo.pretraining import streams
 from ssl_zoo.pretraining.processes import Processes
 from ssl_zoo.pretraining.settings import PretrainSettings
 from ssl_zoo.scans.clips import PairSampler
-from ssl_zoo.scans.frames import FrameStore
+from ssl_zoo.scans.store import FrameStore
 from ssl_zoo.training.views import make_views, view_settings
 
 

@@ -33,7 +33,7 @@ from ssl_zoo.pretraining.settings import PretrainSettings, build_method
 from ssl_zoo.pretraining.spent import Ledger, Memory, Spent
 from ssl_zoo.pretraining.step import Stepper
 from ssl_zoo.pretraining.watch import Moment, Watch
-from ssl_zoo.scans.frames import FrameStore
+from ssl_zoo.scans.store import FrameStore
 from ssl_zoo.training.batchnorm import synchronised
 from ssl_zoo.training.checkpoint import newest_checkpoint, save_checkpoint
 from ssl_zoo.training.optim import build_optimizer, set_schedule

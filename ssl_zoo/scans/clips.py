@@ -43,7 +43,7 @@ class PairSampler:
         self.pairing = pairing
         self.window_s = window_s
         self.weighting = weighting
-        self.n_lonely, self.lonely = 0, 0.0
+        self.n_lonely, self._frames = 0, len(index)
         if pairing == "same_frame":
             return
 
@@ -61,12 +61,16 @@ class PairSampler:
         self._first = first[self._place]  # row -> first place within its window
         self._others = (last - first - 1)[self._place]  # row -> number of neighbours
         self.n_lonely = int((self._others == 0).sum())
-        self.lonely = float((self._others == 0).mean())
         if weighting == "linear":
             self._line = line  # seconds by place
             steps = np.diff(line)
             steps = steps[(steps > EPSILON) & (steps <= window_s + EPSILON)]  # two frames of one scan, both drawable
             self.step = float(steps.min()) if len(steps) else window_s
+
+    @property
+    def lonely(self) -> float:
+        """Share of the frames without a neighbour, 0 to 1."""
+        return self.n_lonely / self._frames
 
     def pairs(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A partner row for each of `rows` (int `[B]` to int64 `[B]`); new draws at every call."""

@@ -14,7 +14,7 @@ from ssl_zoo.analysis.view_sheet import choose_rows, in_words, page_of, shown_to
 from ssl_zoo.config import load_experiment
 from ssl_zoo.errors import UserError
 from ssl_zoo.files import write_json
-from ssl_zoo.scans.frames import VERSION, FrameStore
+from ssl_zoo.scans.store import VERSION, FrameStore
 from ssl_zoo.training.views import VIEWS, ViewSettings, make_views, view_recipes
 
 MEAN, STD = 0.35, 0.25

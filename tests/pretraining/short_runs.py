@@ -14,7 +14,7 @@ from ssl_zoo.files import write_json
 from ssl_zoo.methods import METHODS
 from ssl_zoo.pretraining.budget import Budget
 from ssl_zoo.pretraining.settings import PretrainSettings
-from ssl_zoo.scans.frames import FrameStore
+from ssl_zoo.scans.store import FrameStore
 
 CNN = "test_resnet"  # of timm: a ResNet of 0.4 million weights
 

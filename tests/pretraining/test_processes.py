@@ -19,7 +19,7 @@ from ssl_zoo.errors import UserError
 from ssl_zoo.pretraining.endings import Interrupted
 from ssl_zoo.pretraining.processes import Launch, Processes, launch_of
 from ssl_zoo.pretraining.trainer import pretrain
-from ssl_zoo.scans.frames import FrameStore
+from ssl_zoo.scans.store import FrameStore
 from tests.pretraining.short_runs import budget_of, history_of, same_weights, settings_of, weights
 
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}

@@ -14,7 +14,7 @@ import torch
 from ssl_zoo.errors import UserError
 from ssl_zoo.pretraining.endings import Interrupted
 from ssl_zoo.pretraining.trainer import pretrain
-from ssl_zoo.scans.frames import FrameStore
+from ssl_zoo.scans.store import FrameStore
 from tests.pretraining.short_runs import Killed, budget_of, history_of, kill_at, same_weights, settings_of
 
 SAME = ("frames_seen", "views_seen", "steps", "forward_passes", "megapixels_seen")  # in budget.json, but for the clock

@@ -99,6 +99,14 @@ def test_near_duplicates_within_a_scan_are_dropped_where_that_is_wanted():
         assert found == [None, "near duplicate", "near duplicate", None, None]
 
 
+def test_a_frame_of_one_grey_is_no_near_duplicate_of_a_live_one():
+    live = screens.screen("convex", frames=1).frames[0]
+    flat = np.full_like(live, 120)
+    settings = CleaningSettings(duplicates="scan")
+    assert reasons(np.stack([live, flat, live]), settings)[1:] == [None, None]
+    assert reasons(np.stack([flat, flat + 5]), CleaningSettings(duplicates="scan", frozen=False))[1] == "near duplicate"
+
+
 def test_every_reason_is_one_of_those_announced_and_grey_frames_are_judged_alike():
     assert set(REASONS) == {"black", "frozen", "split screen", "near duplicate"}
     frames = screens.screen("phased", frames=3).frames

@@ -70,6 +70,14 @@ def test_thumbnails_have_to_bear_it_out():
     assert np.flatnonzero(near_duplicate_rows(hashes, thumbnails=frames, min_correlation=0.2)).tolist() == [3, 4]
 
 
+def test_a_frame_of_one_grey_repeats_another_of_one_grey_and_no_other_frame():
+    varied = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)
+    frames = np.stack([np.full((32, 32), 90, np.uint8), varied, np.full((32, 32), 91, np.uint8)])
+    hashes = np.zeros(3, np.uint64)
+    assert near_duplicate_rows(hashes, thumbnails=frames).tolist() == [False, False, True]
+    assert near_duplicate_rows(hashes[:2], thumbnails=frames[1::-1]).tolist() == [False, False]
+
+
 def test_copies_of_a_frame_are_found_after_compression_and_other_frames_stay(tmp_path):
     frames = np.stack([screens.tissue(1, seed, 144, 192)[0] for seed in range(8)])
     frames = frames * screens.sector_of("convex", 144, 192)
