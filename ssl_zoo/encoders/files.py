@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ssl_zoo.encoders.backbones import build_backbone
+from ssl_zoo.encoders.fitting import Fit, check_fitting, fit_batch
+from ssl_zoo.encoders.matching import account_for
 from ssl_zoo.errors import UserError
 from ssl_zoo.files import fingerprint, fingerprint_file, read_json, replacing, write_json
 
@@ -41,6 +43,14 @@ class Card:
     config_fingerprint: str = ""
     data_fingerprint: str = ""
     patients: list[str] = field(default_factory=list)
+    arguments: dict[str, Any] = field(default_factory=dict)  # for `build_backbone`, beside size and channels
+    fitting: str = "letterbox"  # how images become squares, one of `fitting.FITTINGS`
+    resampling: str = "area"  # what scales them, one of `fitting.RESAMPLINGS`
+
+    @property
+    def fit(self) -> Fit:
+        """The square images that the encoder is fed with."""
+        return Fit(self.size, self.fitting, self.resampling)
 
 
 class Encoder(nn.Module):
@@ -58,11 +68,16 @@ class Encoder(nn.Module):
     @property
     def num_features(self) -> int:
         """D, the length of a feature vector."""
+        if outputs := getattr(self.backbone, "num_classes", 0):  # a projection that belongs to the encoder (CLIP)
+            return int(cast(int, outputs))
         # timm's name for it where layers stand behind the pooling (MobileNetV3, VGG); else it is num_features
         return int(cast(int, getattr(self.backbone, "head_hidden_size", None) or self.backbone.num_features))
 
     def normalise(self, images: Tensor) -> Tensor:
-        """uint8 or 0..1 float images `[B, H, W]` or `[B, C, H, W]` to the network's input `[B, C, size, size]`."""
+        """uint8 or 0..1 float images `[B, H, W]` or `[B, C, H, W]` to the network's input `[B, C, size, size]`.
+
+        Images of another size are fitted as the card says.
+        """
         if images.ndim == 3:
             images = images.unsqueeze(1)  # [B, 1, H, W]
         if images.dtype == torch.uint8:
@@ -74,9 +89,7 @@ class Encoder(nn.Module):
                 images = images.mean(1, keepdim=True)
             else:
                 raise UserError(f"images have {images.shape[1]} channels, the encoder takes {self.card.channels}")
-        size = self.card.size
-        if images.shape[-2:] != (size, size):
-            images = nn.functional.interpolate(images, (size, size), mode="bilinear", antialias=True)
+        images = fit_batch(images, self.card.fit)
         return (images - self.mean) / self.std
 
     def forward(self, images: Tensor) -> Tensor:
@@ -120,33 +133,17 @@ def load_encoder(folder: Path | str) -> Encoder:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such encoder folder (it holds {WEIGHTS} and {CARD})")
     card = read_card(folder)
-    backbone = build_backbone(card.backbone, channels=card.channels, size=card.size)
+    check_fitting(card.fitting, card.resampling)
+    backbone = build_backbone(card.backbone, channels=card.channels, size=card.size, **card.arguments)
     load_strict(backbone, _read_weights(folder / WEIGHTS), str(folder / WEIGHTS))
     return Encoder(backbone, card).eval()
 
 
 def load_strict(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
     """Load `weights` into `model`; anything but a full match of names and shapes is a UserError that tells them."""
-    wanted = model.state_dict()
-    missing = sorted(wanted.keys() - weights.keys())
-    unexpected = sorted(weights.keys() - wanted.keys())
-    shapes = [
-        f"{name} {list(weights[name].shape)} instead of {list(wanted[name].shape)}"
-        for name in sorted(wanted.keys() & weights.keys())
-        if weights[name].shape != wanted[name].shape
-    ]
-    if missing or unexpected or shapes:
-        matched = len(wanted.keys() & weights.keys()) - len(shapes)
-        parts = [
-            f"{len(found)} {kind} ({', '.join(found[:3])}{', ...' if len(found) > 3 else ''})"
-            for kind, found in (
-                ("missing", missing),
-                ("unexpected", unexpected),
-                ("of another shape", shapes),
-            )
-            if found
-        ]
-        raise UserError(f"{source}: the weights do not fit the backbone: {matched} matched, {'; '.join(parts)}")
+    account = account_for(weights, {name: value.shape for name, value in model.state_dict().items()})
+    if not account.complete:
+        raise UserError(f"{source}: the weights do not fit the backbone: {account.sentence()}")
     model.load_state_dict(weights, strict=True)
 
 

@@ -1,0 +1,35 @@
+"""One door to every encoder: a folder of one's own, a published one's file, ImageNet's weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import timm
+
+from ssl_zoo.encoders import files
+from ssl_zoo.encoders.files import Encoder
+from ssl_zoo.encoders.imagenet import imagenet_encoder, parse_imagenet
+from ssl_zoo.encoders.published import load_published, parse_published
+from ssl_zoo.errors import UserError
+
+
+def load_encoder(path_or_spec: Path | str) -> Encoder:
+    """An encoder in evaluation mode, on the CPU: calling it maps an image batch to features `[B, D]`.
+
+    `path_or_spec`: an encoder folder; a published encoder as `usf_mae:/path/file.pt` or `ultrasam@224:/path/file.pth`
+    (what matched is told on stderr); ImageNet's weights as `imagenet@resnet50`, fetched by timm, or
+    `imagenet@resnet50:/path/file`, for colour images of timm's own size. No code from a file is run.
+
+    Raises UserError where a file is missing, not whole, or does not match to the last weight.
+    """
+    spec = str(path_or_spec)
+    if isinstance(path_or_spec, str) and not Path(spec).is_dir():
+        if parse_published(spec) is not None:
+            return load_published(spec)
+        if (imagenet := parse_imagenet(spec)) is not None:
+            if not imagenet.backbone:
+                raise UserError(f"'{spec}': which network? Write 'imagenet@resnet50' or another model of timm")
+            config = timm.get_pretrained_cfg(imagenet.backbone)
+            size = config.input_size[-1] if config is not None else 224
+            return imagenet_encoder(imagenet.backbone, size=size, channels=3, file=imagenet.file or None)
+    return files.load_encoder(path_or_spec)
