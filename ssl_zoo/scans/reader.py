@@ -11,6 +11,7 @@ from ssl_zoo.scans.image_folder import open_image_folder
 from ssl_zoo.scans.signatures import kind_of
 from ssl_zoo.scans.stacks import open_hdf5, open_npy
 from ssl_zoo.scans.video import open_video
+from ssl_zoo.scans.volumes import is_volume, open_volume
 
 __all__ = ["DECODERS", "MiscountedScan", "ScanReader", "UnreadableScan", "open_scan"]
 
@@ -19,7 +20,9 @@ OTHERS = {"dicom": open_dicom, "npy": open_npy, "hdf5": open_hdf5}  # by `kind_o
 
 
 def open_scan(path: Path, *, exact: bool = False, decoder: str = "pyav", fps: float = DEFAULT_FPS) -> ScanReader:
-    """Open a video, a DICOM file, a `.npy` or HDF5 stack, or a folder of images, and establish its frames and times.
+    """Open a video, a DICOM file, a `.npy` or HDF5 stack, a NIfTI or MetaImage sequence, or a folder of images.
+
+    Its frames and times are established.
 
     `exact` and `decoder` are for videos (see `open_video`). `fps`: how many frames a second there are where the scan
     itself does not tell.
@@ -34,4 +37,6 @@ def open_scan(path: Path, *, exact: bool = False, decoder: str = "pyav", fps: fl
     kind = kind_of(path)
     if kind in OTHERS:
         return OTHERS[kind](path, fps=fps)
+    if not kind and is_volume(path):
+        return open_volume(path, fps=fps)
     return open_video(path, exact=exact, decoder=decoder, fps=fps)

@@ -9,9 +9,9 @@ import pytest
 from ssl_zoo.errors import UserError
 from ssl_zoo.scans import decord_frames
 from ssl_zoo.scans.frames import build_store
-from ssl_zoo.scans.store import FrameStore
 from ssl_zoo.scans.reader import MiscountedScan, open_scan
 from ssl_zoo.scans.samplers import SamplerSettings
+from ssl_zoo.scans.store import FrameStore
 from ssl_zoo.scans.table import read_scans
 
 TOLERANCE = 3  # grey levels

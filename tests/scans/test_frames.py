@@ -12,9 +12,9 @@ from ssl_zoo.errors import UserError
 from ssl_zoo.scans import frames, ingest, plans
 from ssl_zoo.scans.clips import PairSampler
 from ssl_zoo.scans.frames import build_store
-from ssl_zoo.scans.store import FrameStore
 from ssl_zoo.scans.reader import MiscountedScan, ScanReader, open_scan
 from ssl_zoo.scans.samplers import SamplerSettings
+from ssl_zoo.scans.store import FrameStore
 from ssl_zoo.scans.table import Scans, read_scans
 
 EIGHT = SamplerSettings("uniform", per_scan=8)

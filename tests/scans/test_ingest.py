@@ -19,8 +19,8 @@ from ssl_zoo.config.schema import CleaningConfig
 from ssl_zoo.errors import UserError
 from ssl_zoo.scans.cleaning import CleaningSettings, ScanCleaning
 from ssl_zoo.scans.frames import build_store, source_fingerprint
-from ssl_zoo.scans.store import FrameStore
 from ssl_zoo.scans.samplers import SamplerSettings
+from ssl_zoo.scans.store import FrameStore
 from ssl_zoo.scans.table import read_scans
 from tests.scans.numbered import picture
 

@@ -17,9 +17,9 @@ from filelock import FileLock
 from ssl_zoo.errors import UserError
 from ssl_zoo.scans import frames, ingest
 from ssl_zoo.scans.frames import build_store
-from ssl_zoo.scans.store import FrameStore
 from ssl_zoo.scans.reader import MiscountedScan, UnreadableScan
 from ssl_zoo.scans.samplers import SamplerSettings
+from ssl_zoo.scans.store import FrameStore
 from ssl_zoo.scans.table import Scans, read_scans
 
 N_SCANS = 8
