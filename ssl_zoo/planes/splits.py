@@ -78,11 +78,16 @@ def make_splits(
         train, val, test = _draw(planes, internal, n_test, n_val, seed)
         splits = [Split(0, train, val, np.union1d(test, external))]
     for split in splits:
-        absent = set(range(len(planes.classes))) - set(planes.labels[split.train])
-        if absent:
-            name = planes.classes[min(absent)]
-            raise UserError(f"the class '{name}' has no training image in fold {split.fold}: too few patients show it")
+        check_classes(planes, split)
     return splits
+
+
+def check_classes(planes: Planes, split: Split) -> None:
+    """Raise UserError for a class that no training image shows."""
+    absent = set(range(len(planes.classes))) - set(planes.labels[split.train])
+    if absent:
+        name = planes.classes[min(absent)]
+        raise UserError(f"the class '{name}' has no training image in fold {split.fold}: too few patients show it")
 
 
 def nested_subset(planes: Planes, train_rows: np.ndarray, fraction: float, seed: int) -> np.ndarray:

@@ -2,8 +2,9 @@
 
 `planes.csv` has one row per labelled image: `image` (path, relative to the table), `label`, `patient_id`; optional
 `frame` (0-based index in presentation order, when `image` is a video), `split` (train, val or test), `cohort`
-("internal" where empty; any other is only ever tested on) and `site`. Errors count rows from 1,
-the header not included, as those of the scan table do.
+("internal" where empty; any other is only ever tested on) and `site`. Where patients are not known, the column
+`patient_id` is left out and each image stands for itself, once that is declared (`planes.unit: image`). Errors count
+rows from 1, the header not included, as those of the scan table do.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -25,12 +26,13 @@ from ssl_zoo.files import fingerprint, inside
 from ssl_zoo.planes.images import load_images
 from ssl_zoo.scans.table import VIDEO_SUFFIXES
 
-__all__ = ["Planes", "build_planes", "load_images", "read_planes"]
+__all__ = ["Planes", "build_planes", "load_images", "read_planes", "refuse_outside"]
 
 REQUIRED = ("image", "label", "patient_id")
 OPTIONAL = ("frame", "split", "cohort", "site")
 SPLITS = ("train", "val", "test")
 INTERNAL = "internal"
+ALLOW = "planes.allow_outside=true permits it"
 
 
 @dataclass(frozen=True)
@@ -67,24 +69,38 @@ class Planes:
         return (self.table["cohort"] == INTERNAL).to_numpy(dtype=bool)
 
 
-def read_planes(csv: Path | str, classes: Sequence[str] | None = None) -> Planes:
+def read_planes(
+    csv: Path | str, classes: Sequence[str] | None = None, *, by_image: bool = False, allow_outside: bool = False
+) -> Planes:
     """Read and check a plane table; `classes` fixes the class list and its order (default: the labels, sorted).
 
+    `by_image`: the table has no patients, and each file stands for itself (frames of one video stay together). No
+    path may leave the table's folder, by `..` or by a link, unless `allow_outside`.
+
     Raises UserError, naming file and row, for a missing column, an empty or unknown label, a patient without
-    a name, a file that is not there, a video without frame number, or an impossible split.
+    a name, a file that is not there or leaves the folder, a video without frame number, an impossible split, or
+    patients in a table that is said to have none.
     """
     csv = Path(csv)
     raw = _read_csv(csv)
-    missing = [name for name in REQUIRED if name not in raw.columns]
+    missing = [name for name in REQUIRED if name not in raw.columns and not (by_image and name == "patient_id")]
     if missing:
-        raise UserError(f"{csv.name}: no column '{missing[0]}' (the table has: {', '.join(map(str, raw.columns))})")
+        columns = f"{csv.name}: no column '{missing[0]}' (the table has: {', '.join(map(str, raw.columns))})"
+        hint = "; where patients are not known, planes.unit=image lets each image stand for itself"
+        raise UserError(columns + (hint if missing == ["patient_id"] else ""))
     if raw.empty:
         raise UserError(f"{csv.name}: the table has no rows")
     where = [f"{csv.name}, row {row + 1}" for row in range(len(raw))]
-    paths = [
-        inside(csv.parent, name, f"{place}, column 'image'") for name, place in zip(raw["image"], where, strict=True)
-    ]
-    return build_planes(raw.assign(path=[str(path) for path in paths], where=where), csv.name, classes)
+    if by_image:
+        raw = _without_patients(raw, csv.name)
+    columns = [f"{place}, column 'image'" for place in where]
+    if allow_outside:
+        paths = [csv.parent / name for name in raw["image"]]
+    else:
+        paths = [_inside(csv.parent, name, place) for name, place in zip(raw["image"], columns, strict=True)]
+        refuse_outside(paths, csv.parent, raw["image"], columns)
+    raw = raw.assign(path=[str(path) for path in paths], where=where)
+    return build_planes(raw, csv.name, classes, by_image=by_image)
 
 
 def build_planes(
@@ -114,6 +130,41 @@ def build_planes(
     decides = table[["image", "label", "patient_id", "frame", "split", "cohort", "site"]].astype(object)
     contents = [known, by_image, decides.where(decides.notna(), None).to_numpy().tolist(), _file_marks(table)]
     return Planes(table, known, fingerprint(contents), by_image)
+
+
+def refuse_outside(paths: Iterable[Path | str], root: Path | str, names: Iterable[str], where: Iterable[str]) -> None:
+    """Raise UserError for the first of `paths` that lies outside `root` once its links are followed.
+
+    `names` and `where` (one for each path) say it in the error's words. A file is resolved only where it is a link
+    itself; its folder is resolved once.
+    """
+    inner = Path(root).resolve()
+    folders: dict[str, bool] = {}
+    for path, name, place in zip(paths, names, where, strict=True):
+        folder = os.path.dirname(path)
+        if folder not in folders:
+            folders[folder] = Path(folder).resolve().is_relative_to(inner)
+        stays = Path(path).resolve().is_relative_to(inner) if os.path.islink(path) else folders[folder]
+        if not stays:
+            raise UserError(f"{place}: '{name}' leaves the folder '{root}' by a link; {ALLOW}")
+
+
+def _inside(root: Path, relative: str, where: str) -> Path:
+    try:
+        return inside(root, relative, where)
+    except UserError as error:
+        raise UserError(f"{error} ({ALLOW})") from None
+
+
+def _without_patients(raw: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The table with each file as its own patient; UserError where it does name patients."""
+    if "patient_id" in raw.columns and (raw["patient_id"] != "").any():
+        row = int(np.flatnonzero(raw["patient_id"] != "")[0])
+        raise UserError(
+            f"{name}, row {row + 1}: the table names the patient '{raw['patient_id'].iloc[row]}'; planes.unit=image "
+            "would put images of one patient on both sides of a split, so leave it out"
+        )
+    return raw.assign(patient_id=[PurePosixPath(image).as_posix() if image else "" for image in raw["image"]])
 
 
 def _read_csv(csv: Path) -> pd.DataFrame:

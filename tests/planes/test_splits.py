@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from ssl_zoo.errors import UserError
+from ssl_zoo.files import fingerprint, write_json
+from ssl_zoo.planes.saved_splits import read_splits, splits_record
 from ssl_zoo.planes.splits import make_splits, nested_subset, round_half_up
 
 
@@ -171,3 +175,93 @@ def test_a_fraction_outside_its_range_is_refused(planes, fraction):
 )
 def test_halves_are_rounded_up(value, rounded):
     assert round_half_up(value) == rounded
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_folds_hold_each_class_evenly_though_patients_show_several(planes, seed):
+    made = planes(*mixed(seed, 100, n_classes=4))
+    totals = np.bincount(made.labels)
+    for split in make_splits(made, "cross_validation", folds=5, seed=seed):
+        share = np.bincount(made.labels[split.test], minlength=4) / totals
+        assert share == pytest.approx([0.2] * 4, abs=0.06)
+        assert len(set(made.patients[split.test])) == pytest.approx(20, abs=4)
+
+
+def test_the_division_of_a_cohort_never_changes(planes):
+    """Results of earlier runs are named by their splits: other ones would leave them all behind."""
+    made = planes(*mixed(7, 40))
+    expected = {"holdout": "311685f28c68d6f1", "cross_validation": "38e14397c0a78a07"}
+    for protocol, digest in expected.items():
+        assert splits_record(made, protocol, make_splits(made, protocol, seed=3))["hash"] == digest
+
+
+def test_splits_are_saved_and_used_again_exactly(planes, tmp_path):
+    made = planes(*cohort(20), cohort=["internal"] * 80 + ["africa"] * 20)
+    path = tmp_path / "splits.json"
+    for protocol in ("holdout", "cross_validation"):
+        splits = make_splits(made, protocol, seed=4)
+        write_json(path, splits_record(made, protocol, splits))
+        again = read_splits(path, made, protocol)
+        assert len(again) == len(splits)
+        for one, other in zip(splits, again, strict=True):
+            assert one.fold == other.fold
+            for side in ("train", "val", "test"):
+                assert np.array_equal(getattr(one, side), getattr(other, side))
+
+
+def saved(made):
+    return splits_record(made, "holdout", make_splits(made, "holdout"))
+
+
+def moved(record, row, origin, target):
+    """The record with a row put from one side to another, and the hash of what it then says."""
+    record["splits"][0][origin].remove(row)
+    record["splits"][0][target].append(row)
+    return {**record, "hash": fingerprint(record["splits"])}
+
+
+def test_splits_of_another_table_or_protocol_are_refused(planes, tmp_path):
+    made, path = planes(*cohort(10)), tmp_path / "splits.json"
+    write_json(path, {**saved(made), "planes": "f" * 16})
+    with pytest.raises(UserError, match=f"belong to another plane table .{'f' * 16}"):
+        read_splits(path, made, "holdout")
+    write_json(path, saved(made))
+    with pytest.raises(UserError, match=r"of the protocol 'holdout'; set planes\.protocol=holdout"):
+        read_splits(path, made, "cross_validation")
+    write_json(path, {"folds": 3})
+    with pytest.raises(UserError, match="holds no splits"):
+        read_splits(path, made, "holdout")
+
+
+def test_splits_that_were_changed_are_refused(planes, tmp_path):
+    made, path = planes(*cohort(10), cohort=["internal"] * 45 + ["africa"] * 5), tmp_path / "splits.json"
+    record = saved(made)
+    row = record["splits"][0]["test"][0]
+    write_json(path, {**moved(record, row, "test", "train"), "hash": record["hash"]})
+    with pytest.raises(UserError, match="changed after it was written"):
+        read_splits(path, made, "holdout")
+    write_json(path, moved(saved(made), row, "test", "train"))
+    with pytest.raises(UserError, match=f"patient '{made.patients[row]}' is in 'train' and 'test'"):
+        read_splits(path, made, "holdout")
+    external = saved(made)
+    for outer in range(45, 50):
+        external = moved(external, outer, "test", "train")
+    write_json(path, external)
+    with pytest.raises(UserError, match="another cohort is in 'train'"):
+        read_splits(path, made, "holdout")
+
+
+def test_splits_of_a_run_before_they_named_their_planes_are_known_by_the_file_beside(planes, tmp_path):
+    made = planes(*cohort(10))
+    record = {name: value for name, value in saved(made).items() if name in ("hash", "splits")}
+    write_json(tmp_path / "splits.json", record)
+    with pytest.raises(UserError, match="another plane table"):
+        read_splits(tmp_path / "splits.json", made, "holdout")
+    write_json(tmp_path / "planes.json", {"fingerprint": made.fingerprint})
+    assert len(read_splits(tmp_path / "splits.json", made, "holdout")) == 1
+
+
+def test_splits_say_whether_they_keep_patients_or_images_apart(planes):
+    made = planes(*cohort(10))
+    assert saved(made)["unit"] == "patient"
+    assert saved(dataclasses.replace(made, by_image=True))["unit"] == "image"

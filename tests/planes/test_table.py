@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -186,6 +187,73 @@ def test_a_broken_video_is_named(table, tmp_path: Path):
     rows = [*TWO, {"image": "scan.mp4", "label": "4CH", "patient_id": "1", "frame": "2"}]
     with pytest.raises(UserError, match=r"row 3: scan\.mp4"):
         load_images(read_planes(table(rows)), 32, 1)
+
+
+@pytest.fixture
+def linked(table, tmp_path: Path) -> Callable[[str], Path]:
+    """A table whose second image is a link, or lies in a linked folder, to a place outside of the table's folder."""
+
+    def write(kind: str) -> Path:
+        path = table(TWO)
+        elsewhere = tmp_path.parent / f"{tmp_path.name}_elsewhere"
+        elsewhere.mkdir()
+        if kind == "file":
+            (tmp_path / "images/b.png").rename(elsewhere / "b.png")
+            (tmp_path / "images/b.png").symlink_to(elsewhere / "b.png")
+        elif kind == "folder":
+            (tmp_path / "images").rename(elsewhere / "images")
+            (tmp_path / "images").symlink_to(elsewhere / "images")
+        elif kind == "inside":
+            (tmp_path / "images/b.png").rename(tmp_path / "images/c.png")
+            (tmp_path / "images/b.png").symlink_to(tmp_path / "images/c.png")
+        else:  # the table's own folder
+            (elsewhere / "link").symlink_to(tmp_path)
+            path = elsewhere / "link" / "planes.csv"
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_link_out_of_the_tables_folder_is_refused_unless_it_is_allowed(linked, kind):
+    path = linked(kind)
+    with pytest.raises(UserError, match=r"images/.\.png' leaves .* by a link; planes\.allow_outside=true permits it"):
+        read_planes(path)
+    assert len(read_planes(path, allow_outside=True)) == 2
+
+
+@pytest.mark.parametrize("kind", ["inside", "table"])
+def test_a_link_that_stays_in_the_tables_folder_is_followed(linked, kind):
+    assert len(read_planes(linked(kind))) == 2
+
+
+@pytest.mark.parametrize("name", ["../b.png", "absolute"])
+def test_a_path_out_of_the_tables_folder_is_refused_unless_it_is_allowed(table, tmp_path: Path, name):
+    path = table(TWO)
+    outside = tmp_path.parent / f"{tmp_path.name}_b.png"
+    (tmp_path / "images/b.png").rename(outside)
+    name = str(outside) if name == "absolute" else f"../{outside.name}"
+    path.write_text(path.read_text().replace("images/b.png", name))
+    with pytest.raises(UserError, match=r"row 2, column 'image': .*planes\.allow_outside=true permits it"):
+        read_planes(path)
+    assert load_images(read_planes(path, allow_outside=True), 16, 1)[1].max() == 10
+
+
+def test_a_table_without_patients_needs_a_word_that_images_stand_for_themselves(table, video):
+    rows = [{name: value for name, value in row.items() if name != "patient_id"} for row in TWO]
+    rows += [{"image": "scan.mp4", "label": "4CH", "frame": frame} for frame in ("1", "5")]
+    path = table([{"frame": "", **row} for row in rows])
+    with pytest.raises(UserError, match=r"no column 'patient_id' .*planes\.unit=image"):
+        read_planes(path)
+    planes = read_planes(path, by_image=True)
+    assert planes.by_image
+    assert len(set(planes.patients[:2])) == 2
+    assert planes.patients[2] == planes.patients[3]  # frames of one video stay together
+
+
+def test_a_table_with_patients_cannot_be_divided_by_image(table):
+    with pytest.raises(UserError, match=r"row 1: the table names the patient '007'"):
+        read_planes(table(TWO), by_image=True)
 
 
 def test_the_real_lung_frames_are_read():

@@ -1,0 +1,168 @@
+"""The audit of an experiment: gathers its facts, has them checked, and keeps what was found in `audit.json`.
+
+Patients count as seen in pre-training when their frames are in a frame store of the experiment. Before a store is
+built, those of the scan table stand in for it; where scans are drawn by lot, nobody does yet. The patients of a given
+encoder are on its card. Images are compared as they were decoded for the experiment; what is alike is kept in
+`alike.json` for as long as the planes are the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssl_zoo.config import Experiment, FramesConfig
+from ssl_zoo.encoders.files import CARD, read_card
+from ssl_zoo.encoders.overlaps import known_overlap
+from ssl_zoo.errors import UserError
+from ssl_zoo.files import read_json, write_json
+from ssl_zoo.grid.entrants import entrants, stores
+from ssl_zoo.grid.stores import cleaning_settings, sampler_settings
+from ssl_zoo.planes.alike import VERSION, Alike, find_alike
+from ssl_zoo.planes.audit import NOTE, REFUSE, Finding, encoders_that_saw, pretrained_patients, refusals, shared_images
+from ssl_zoo.planes.saved_splits import splits_record
+from ssl_zoo.planes.sources import named_source
+from ssl_zoo.planes.splits import Split
+from ssl_zoo.planes.table import Planes
+from ssl_zoo.scans.frames import source_fingerprint
+from ssl_zoo.scans.store import CARD as STORE_CARD
+from ssl_zoo.scans.table import Scans
+
+AUDIT, ALIKE = "audit.json", "alike.json"
+Overlap = Callable[[str, str], str | None]  # (encoder, source of planes) -> what is known of the two, or None
+
+
+def known_findings(
+    experiment: Experiment,
+    planes: Planes,
+    splits: list[Split],
+    scans: Scans | None,
+    *,
+    overlap: Overlap = known_overlap,
+) -> list[Finding]:
+    """All that can be found without an image: in tables, frame stores and the cards of encoders. Writes nothing."""
+    found: list[Finding] = []
+    sources = [source for source in (experiment.planes.source, experiment.planes.external) if source is not None]
+    spaces = {name_space(source) for source in sources}
+    for by, patients in pretrained(experiment, planes, scans).items():
+        same_names = name_space(experiment.scans.source) in spaces
+        found += pretrained_patients(planes, splits, patients, by, same_names=same_names)
+    given = experiment.transfer.inits
+    cards = {spec: read_card(Path(spec)) for spec in given if (Path(spec) / CARD).is_file()}
+    for spec, card in cards.items():
+        own_names = bool(spaces & {"", "phantom"})  # a public data set numbers its patients itself
+        found += pretrained_patients(planes, splits, card.patients, f"the encoder '{spec}'", same_names=own_names)
+    published = [spec for spec in given if spec not in cards]
+    for source in sources:
+        found += encoders_that_saw(published, named_source(source)[0].replace("/", ":"), overlap)
+    return found
+
+
+def audit(
+    experiment: Experiment,
+    planes: Planes,
+    splits: list[Split],
+    scans: Scans | None,
+    *,
+    overlap: Overlap = known_overlap,
+) -> list[Finding]:
+    """All findings, those that refuse first. The run folder holds the decoded planes, and is given `audit.json`."""
+    run = experiment.run_folder
+    images = np.load(run / "planes" / "images.npy", mmap_mode="r")
+    alike = alike_images(run, planes, images)
+    found = known_findings(experiment, planes, splits, scans, overlap=overlap)
+    found = sorted(found + shared_images(planes, splits, alike), key=lambda finding: finding.severity != REFUSE)
+    record = {
+        "audit": experiment.planes.audit,
+        "unit": "image" if planes.by_image else "patient",
+        "planes": planes.fingerprint,
+        "splits": splits_record(planes, experiment.planes.protocol, splits)["hash"],
+        "images": {"compared": len(images), "pixels": int(images.shape[1]), "alike": len(alike.rows)},
+        "findings": [
+            {"kind": one.kind, "severity": one.severity, "sentence": one.sentence, "names": list(one.names)}
+            for one in found
+        ],
+    }
+    if not (run / AUDIT).is_file() or read_json(run / AUDIT) != record:
+        write_json(run / AUDIT, record)
+    return found
+
+
+def refuse(experiment: Experiment, found: list[Finding]) -> None:
+    """Raise UserError with the first leak, unless the experiment goes on knowingly (`planes.audit: warn`)."""
+    leaks = refusals(found)
+    if not leaks or experiment.planes.audit == "warn":
+        return
+    more = f" (and {len(leaks) - 1} more; `ssl-zoo audit` lists them)" if len(leaks) > 1 else ""
+    raise UserError(f"{leaks[0].sentence}{more}; planes.audit=warn goes on all the same")
+
+
+def pretrained(experiment: Experiment, planes: Planes, scans: Scans | None) -> dict[str, Collection[str]]:
+    """The patients that the experiment's pre-training sees, by where that is known from, in words.
+
+    Nobody where the scan table, which holds them all, shares no patient with the planes.
+    """
+    if scans is None or not entrants(experiment) or not set(scans.patients) & set(planes.patients):
+        return {}
+    seen: dict[str, Collection[str]] = {}
+    built = {folder: experiment.run_folder / folder / STORE_CARD for folder in stores(experiment)}
+    source = source_fingerprint(scans) if any(card.is_file() for card in built.values()) else ""
+    for folder, frames in stores(experiment).items():
+        card = read_json(built[folder]) if built[folder].is_file() else {}
+        if card and _holds(card, frames, source):
+            seen[f"the frame store '{folder}'"] = card["patients"]
+        elif frames.scans is None:
+            seen["the scan table"] = scans.patients
+    return seen
+
+
+def _holds(card: dict[str, Any], frames: FramesConfig, source: str) -> bool:
+    """Whether a frame store on disk has the scans that the experiment asks for, so that its patients are those."""
+    cleaning = cleaning_settings(frames)
+    wanted = {
+        "source": source,
+        "sampler": sampler_settings(frames).to_json(),
+        "cleaning": dataclasses.asdict(cleaning) if cleaning.anything else None,
+    }
+    return all(card.get(key) == value for key, value in wanted.items())
+
+
+def alike_images(run: Path, planes: Planes, images: np.ndarray) -> Alike:
+    """`find_alike` on the decoded planes, once for each plane table and size of its images."""
+    key = [VERSION, planes.fingerprint, *images.shape[1:]]
+    kept = read_json(run / ALIKE) if (run / ALIKE).is_file() else {}
+    if kept.get("key") != key:
+        alike = find_alike(images, planes.patients.astype(str), planes.labels)
+        kept = {
+            "key": key,
+            "rows": alike.rows.tolist(),
+            "correlation": alike.correlation.round(4).tolist(),
+            "complete": alike.complete,
+        }
+        write_json(run / ALIKE, kept)
+    rows = np.array(kept["rows"], dtype=np.int64).reshape(-1, 2)
+    return Alike(rows, np.array(kept["correlation"], dtype=np.float64), kept["complete"])
+
+
+def name_space(source: str) -> str:
+    """Whose names a source gives its patients: a public data set's, the phantom's, or the user's own ("")."""
+    if source == "phantom":
+        return source
+    prefix = named_source(source)[0]
+    return "" if prefix in ("csv", "image_folder", "folder") else prefix
+
+
+def audit_lines(run: Path, most: int = 5) -> list[str]:
+    """What `run` says of an audit that it goes on after: leaks that are allowed, and notes."""
+    path = run / AUDIT
+    found = read_json(path)["findings"] if path.is_file() else []
+    lines = []
+    for severity, word in ((REFUSE, "leak, allowed by planes.audit=warn"), (NOTE, "note")):
+        own = [finding["sentence"] for finding in found if finding["severity"] == severity]
+        lines += [f"{word}: {sentence}" for sentence in own[:most]]
+        lines += [f"{word}: {len(own) - most} more in {path}"] if len(own) > most else []
+    return lines
