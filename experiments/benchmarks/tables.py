@@ -109,6 +109,41 @@ def ingest(rows: list[Row]) -> list[str]:
     return markdown(columns, written)
 
 
+def finetuning(rows: list[Row]) -> list[str]:
+    columns = {
+        "case": "{case}",
+        "threads": "{threads}",
+        "times faster than as processes": "{speedup:.2f}",
+        "bar": "{bar}",
+        "in core seconds": "{core_speedup:.2f}",
+        "s a cell": "{seconds_per_cell:.2f}",
+        "s a process": "{seconds_per_process:.2f}",
+        "cells run as processes": "{processes} of {cells}",
+    }
+    return markdown(columns, rows)
+
+
+def planning(rows: list[Row]) -> list[str]:
+    columns = {"case": "{case}", "seconds": "{seconds:.1f}", "bar, s": "{bar_s}", "core seconds": "{core_s:.1f}"}
+    return markdown(columns, [{name: "" if value is None else value for name, value in row.items()} for row in rows])
+
+
+def probe(rows: list[Row]) -> list[str]:
+    columns = {
+        "case": "{device}, {case}",
+        "threads": "{threads}",
+        "times faster than scikit-learn": "{speedup:.1f}",
+        "bar": "{bar}",
+        "in core seconds": "{core_speedup:.1f}",
+        "seconds": "{seconds:.1f}",
+        "the loop's, s": "{loop_s:.0f}",
+        "cells that the loop did": "{loop_cells}",
+        "macro-F1 less the loop's (bar)": "{f1_difference:+.4f} ({bar_f1})",
+        "loop's loss above ours, at most": "{loop_excess:.0e}",
+    }
+    return [*markdown(columns, rows), *_without_gpu(columns, rows)]
+
+
 TABLES: dict[str, Callable[[list[Row]], list[str]]] = {
     "throughput": throughput,
     "against_lightly": against_lightly,
@@ -116,6 +151,9 @@ TABLES: dict[str, Callable[[list[Row]], list[str]]] = {
     "profile_step": profile_step,
     "diverse": diverse,
     "ingest": ingest,
+    "finetuning": finetuning,
+    "planning": planning,
+    "probe": probe,
 }
 
 

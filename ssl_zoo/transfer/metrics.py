@@ -71,7 +71,10 @@ def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bi
     """
     confidence = probabilities.max(1)
     right = (probabilities.argmax(1) == labels).astype(np.float64)
-    # Bins are (a, b], as in the paper.
-    position = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gap = np.bincount(position, weights=right - confidence, minlength=bins)
+    gap = np.bincount(confidence_bins(confidence, bins), weights=right - confidence, minlength=bins)
     return float(np.abs(gap).sum() / len(labels))
+
+
+def confidence_bins(confidence: np.ndarray, bins: int) -> np.ndarray:
+    """The bin 0..bins-1 of each confidence in 0..1; bins are equally wide and hold their upper end, as in the paper."""
+    return np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)

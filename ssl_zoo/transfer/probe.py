@@ -5,6 +5,11 @@ features, class weights, λ. Features are standardised and divided by the square
 one λ means the same for 64 and for 768 features. λ is the one with the smallest class-balanced log-loss, mean over
 inner folds, which keep patients apart; within rounding, the larger λ wins. Where a class has fewer than two patients
 no inner split is possible, and λ is `FIXED_LAMBDA`; the probe says which of the two it was.
+
+All inner folds and all λ of a subset are problems on one matrix, which is standardised and rotated once; they are
+solved in float32, and the probe itself, with the λ chosen, in float64. On a GPU many subsets are solved at a time. On
+the CPU it is one after the other: its products are large enough for a core, and so a probe depends, to the
+last bit, on its own subset alone.
 """
 
 from __future__ import annotations
@@ -18,13 +23,26 @@ import torch
 from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor
 
-from ssl_zoo.transfer.logistic import solve
+from ssl_zoo.transfer.logistic import MEMORY, Rotation, rotate, solve
 
 LAMBDAS: tuple[float, ...] = tuple(float(value) for value in 10 ** np.linspace(-5, 0, 9))
 FIXED_LAMBDA = 0.01  # on scaled features: pulls 15 images in 512 dimensions clearly, but not to nothing
 INNER_FOLDS = 5
-INNER_SPLIT, TOO_FEW = "inner split", "fixed: too few patients"
-SEARCH_TOLERANCE, FINAL_TOLERANCE = 1e-4, 1e-6  # relative gap to the optimum of the objective
+INNER_SPLIT, TOO_FEW, GIVEN = "inner split", "fixed: too few patients", "given"
+SEARCH_TOLERANCE = 1e-4  # relative gap to the optimum of the objective, estimated, while λ is chosen
+FINAL_TOLERANCE = 2e-5  # and proven, of the probe itself
+GPU_BYTES = 2 << 30  # that the problems of one batch may take, about
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, eq=False)
+class Subset:
+    """The rows that one probe learns from. `seed` only draws the inner folds."""
+
+    features: np.ndarray  # [n, D]
+    labels: np.ndarray  # [n], 0..K-1
+    patients: np.ndarray  # [n]
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,44 +75,98 @@ def fit_probe(
     n_classes: int,
     lambdas: Sequence[float] = LAMBDAS,
     seed: int = 0,
-    device: str | torch.device = "cpu",
+    device: str | torch.device = CPU,
 ) -> Probe:
     """Fit a probe on a training subset: features `[N, D]`, labels `[N]` in 0..n_classes-1 and patient ids `[N]`.
 
     `seed` only draws the inner folds. A class without a row gets probability 0. Raises FloatingPointError when a
     feature is not finite.
     """
-    features = np.asarray(features, dtype=np.float64)
-    if not np.isfinite(features).all():
-        raise FloatingPointError("the features hold NaN or infinity: the encoder diverged, or its images are broken")
-    labels = np.asarray(labels, dtype=np.int64)
-    folds = inner_folds(labels, np.asarray(patients), seed=seed)
+    subset = Subset(features, labels, patients, seed)
+    return fit_probes([subset], n_classes=n_classes, lambdas=lambdas, device=device)[0]
+
+
+def fit_probes(
+    subsets: Sequence[Subset],
+    *,
+    n_classes: int,
+    lambdas: Sequence[float] = LAMBDAS,
+    device: str | torch.device = CPU,
+) -> list[Probe]:
+    """Fit a probe on each subset, all of them in one batch: `batches` says how many fit. See `fit_probe`."""
     lambdas = sorted(float(value) for value in lambdas)
-    if len(lambdas) == 1 or not folds:
-        chosen, losses = (lambdas[0] if len(lambdas) == 1 else FIXED_LAMBDA), []
-        chosen_by = "given" if len(lambdas) == 1 else TOO_FEW
-    else:
-        losses = _inner_losses(features, labels, folds, lambdas, n_classes, device)
-        chosen, chosen_by = lambdas[_largest_best(losses)], INNER_SPLIT
-    mean, scale = _standardisation(features)
+    subsets = [_arrays(subset) for subset in subsets]
+    standardisations = [standardisation(subset.features) for subset in subsets]
+    folds = [inner_folds(subset.labels, subset.patients, seed=subset.seed) for subset in subsets]
+    longest, (n_features,) = max(len(subset.labels) for subset in subsets), subsets[0].features.shape[1:]
+    features = np.zeros((len(subsets), longest, n_features))
+    labels = np.zeros((len(subsets), longest), dtype=np.int64)
+    weights = np.zeros((len(subsets), 1, longest))
+    for group, (subset, (mean, scale)) in enumerate(zip(subsets, standardisations, strict=True)):
+        n = len(subset.labels)
+        features[group, :n] = (subset.features - mean) / scale
+        labels[group, :n] = subset.labels
+        weights[group, 0, :n] = class_weights(subset.labels, n_classes)[subset.labels]
+    rotation = rotate(_tensor(features, device), _tensor(weights[:, 0], device))
+    targets = torch.as_tensor(labels, device=device)
+    chosen = np.full((len(subsets), 1), lambdas[0] if len(lambdas) == 1 else FIXED_LAMBDA)
+    losses: list[list[float]] = [[] for _ in subsets]
+    start = torch.zeros(len(subsets), 1, n_classes, rotation.rows.shape[-1], dtype=torch.float64, device=device)
+    searched = [group for group in range(len(subsets)) if folds[group] and len(lambdas) > 1]
+    if searched:
+        part = rotation.take(searched).to(torch.float32)
+        curves, points = _search(
+            part, targets[searched], labels[searched], [folds[group] for group in searched], lambdas, n_classes
+        )
+        for place, group in enumerate(searched):
+            losses[group] = curves[place]
+            best = _largest_best(curves[place])
+            chosen[group, 0] = lambdas[best]
+            start[group, 0] = points[place, : len(folds[group]), best].double().mean(0)
     solution = solve(
-        _tensor((features - mean) / scale, device)[None],
-        torch.as_tensor(labels, device=device)[None],
-        _tensor(class_weights(labels, n_classes)[labels], device)[None],
-        _tensor(np.array([[chosen]]), device),
+        rotation,
+        targets,
+        _tensor(weights, device),
+        _tensor(chosen, device),
         n_classes=n_classes,
         tolerance=FINAL_TOLERANCE,
+        start=start,
     )
-    return Probe(
-        mean=mean,
-        scale=scale,
-        coefficients=solution.coefficients[0, 0].cpu().numpy(),
-        intercepts=solution.intercepts[0, 0].cpu().numpy(),
-        chosen_lambda=chosen,
-        lambda_by=chosen_by,
-        inner_loss=tuple(losses),
-        converged=bool(solution.gap.max() <= 10 * FINAL_TOLERANCE),
-    )
+    coefficients, intercepts = rotation.back(solution.point)
+    coefficients, intercepts = coefficients[:, 0].cpu().numpy(), (intercepts + solution.absent)[:, 0].cpu().numpy()
+    gaps = solution.gap[:, 0].cpu().numpy()
+    return [
+        Probe(
+            mean=mean,
+            scale=scale,
+            coefficients=coefficients[group],
+            intercepts=intercepts[group],
+            chosen_lambda=float(chosen[group, 0]),
+            lambda_by=GIVEN if len(lambdas) == 1 else INNER_SPLIT if losses[group] else TOO_FEW,
+            inner_loss=tuple(losses[group]),
+            converged=bool(gaps[group] <= 10 * FINAL_TOLERANCE),
+        )
+        for group, (mean, scale) in enumerate(standardisations)
+    ]
+
+
+def batches(sizes: Sequence[int], n_features: int, n_classes: int, n_lambdas: int, device: str) -> list[list[int]]:
+    """Positions of subsets of these sizes that `fit_probes` is best given together; smallest ones first.
+
+    On the CPU each is alone. On a GPU, as many of about the same size as memory allows.
+    """
+    order = sorted(range(len(sizes)), key=lambda position: (sizes[position], position))
+    if torch.device(device).type == "cpu":
+        return [[position] for position in order]
+    found: list[list[int]] = [[]]
+    for position in order:
+        size = sizes[position]
+        problems = INNER_FOLDS * n_lambdas * n_classes
+        values = 5 * problems * size + (4 + 2 * MEMORY) * problems * min(size, n_features) + 4 * size * n_features
+        if found[-1] and ((len(found[-1]) + 1) * 4 * values > GPU_BYTES or size > 1.5 * sizes[found[-1][0]] + 16):
+            found.append([])
+        found[-1].append(position)
+    return found
 
 
 def class_weights(labels: np.ndarray, n_classes: int) -> np.ndarray:
@@ -102,6 +174,18 @@ def class_weights(labels: np.ndarray, n_classes: int) -> np.ndarray:
     counts = np.bincount(labels, minlength=n_classes).astype(np.float64)
     present = counts > 0
     return np.divide(counts.sum() / max(1, present.sum()), counts, out=np.zeros(n_classes), where=present)
+
+
+def standardisation(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and divisor `[D]` of features float64 `[N, D]`; with them, rows have a mean squared norm of 1.
+
+    Constants are only centred. Raises FloatingPointError when a feature is not finite.
+    """
+    if not np.isfinite(features).all():
+        raise FloatingPointError("the features hold NaN or infinity: the encoder diverged, or its images are broken")
+    mean, std = features.mean(0), features.std(0)
+    constant = std <= 1e-12 * np.maximum(1, np.abs(mean))
+    return mean, np.where(constant, 1, std) * np.sqrt(features.shape[1])
 
 
 def inner_folds(
@@ -124,50 +208,51 @@ def inner_folds(
     return [(train, held) for train, held in pairs if len(held) and len(np.unique(labels[train])) > 1]
 
 
-def _inner_losses(
-    features: np.ndarray,
+def _search(
+    rotation: Rotation,
+    targets: Tensor,
     labels: np.ndarray,
-    folds: list[tuple[np.ndarray, np.ndarray]],
+    folds: list[list[tuple[np.ndarray, np.ndarray]]],
     lambdas: list[float],
     n_classes: int,
-    device: str | torch.device,
-) -> list[float]:
-    """Class-balanced log-loss of each λ, mean over the inner folds; all folds and λ are solved in one batch.
+) -> tuple[list[list[float]], Tensor]:
+    """Class-balanced log-loss of each λ, mean over the inner folds, for each of G subsets; and the solutions
+    `[G, folds, L, K, r + 1]`. All folds and λ are solved in one batch.
 
-    Each fold standardises and weighs by its own training side. Held-out rows of a class that this side lacks
-    cannot be scored, and are left out.
+    Each fold weighs classes by its own training side. Held-out rows of a class that this side lacks cannot be
+    scored, and are left out.
     """
-    longest = max(len(train) for train, _ in folds)
-    stacked = np.zeros((len(folds), longest, features.shape[1]))
-    targets = np.zeros((len(folds), longest), dtype=np.int64)
-    weights = np.zeros((len(folds), longest))
-    standardisations = []
-    for fold, (train, _) in enumerate(folds):
-        mean, scale = _standardisation(features[train])
-        standardisations.append((mean, scale))
-        stacked[fold, : len(train)] = (features[train] - mean) / scale
-        targets[fold, : len(train)] = labels[train]
-        weights[fold, : len(train)] = class_weights(labels[train], n_classes)[labels[train]]
+    groups, longest = labels.shape
+    most = max(len(own) for own in folds)
+    weights = np.zeros((groups, most, longest))
+    scored = np.zeros((groups, most, longest))
+    for group, own in enumerate(folds):
+        for fold in range(most):
+            train, held = own[min(fold, len(own) - 1)]  # a subset with fewer folds repeats its last one, unscored
+            known = labels[group, train]
+            weights[group, fold, train] = class_weights(known, n_classes)[known]
+            held = held[np.isin(labels[group, held], known)]
+            if fold < len(own) and len(held):
+                balanced = class_weights(labels[group, held], n_classes)[labels[group, held]]
+                scored[group, fold, held] = balanced / balanced.sum()
+    device, levels = rotation.rows.device, len(lambdas)
     solution = solve(
-        _tensor(stacked, device),
-        torch.as_tensor(targets, device=device),
-        _tensor(weights, device),
-        _tensor(np.tile(lambdas, (len(folds), 1)), device),
+        rotation,
+        targets,
+        torch.as_tensor(weights, dtype=torch.float32, device=device).repeat_interleave(levels, 1),
+        torch.as_tensor(lambdas, dtype=torch.float32, device=device).repeat(groups, most),
         n_classes=n_classes,
         tolerance=SEARCH_TOLERANCE,
+        proven=False,
     )
-    losses = []
-    for fold, (train, held) in enumerate(folds):
-        held = held[np.isin(labels[held], labels[train])]
-        if not len(held):
-            continue
-        mean, scale = standardisations[fold]
-        rows = _tensor((features[held] - mean) / scale, device)  # [M, D]
-        logits = rows @ solution.coefficients[fold] + solution.intercepts[fold].unsqueeze(1)  # [L, M, K]
-        right = torch.log_softmax(logits, -1)[:, range(len(held)), labels[held]]  # [L, M]
-        weight = _tensor(class_weights(labels[held], n_classes)[labels[held]], device)
-        losses.append((-(right * weight).sum(1) / weight.sum()).cpu().numpy())
-    return [float(value) for value in np.mean(losses, 0)]
+    logits = solution.logits(rotation.rows)  # [G, folds * L, K, n]
+    wanted = targets[:, None, None, :].expand(*logits.shape[:2], 1, -1)
+    loss = (torch.logsumexp(logits, 2) - logits.gather(2, wanted).squeeze(2)).view(groups, most, levels, longest)
+    share = torch.as_tensor(scored, dtype=torch.float64, device=device).unsqueeze(2)  # [G, folds, 1, n]
+    means = (loss.double() * share).sum(-1).cpu().numpy()  # [G, folds, L]
+    counted = np.asarray(scored.any(-1))  # [G, folds]
+    curves = [[float(value) for value in means[group, counted[group]].mean(0)] for group in range(groups)]
+    return curves, solution.point.view(groups, most, levels, n_classes, -1)
 
 
 def _largest_best(losses: list[float]) -> int:
@@ -176,12 +261,10 @@ def _largest_best(losses: list[float]) -> int:
     return int(np.flatnonzero(values <= values.min() * (1 + 1e-3))[-1])
 
 
-def _standardisation(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and divisor of each feature, with which rows have a mean squared norm of 1. Constants are only centred."""
-    mean, std = features.mean(0), features.std(0)
-    constant = std <= 1e-12 * np.maximum(1, np.abs(mean))
-    return mean, np.where(constant, 1, std) * np.sqrt(features.shape[1])
-
-
 def _tensor(values: np.ndarray, device: str | torch.device) -> Tensor:
     return torch.as_tensor(values, dtype=torch.float64, device=device)
+
+
+def _arrays(subset: Subset) -> Subset:
+    features = np.asarray(subset.features, dtype=np.float64)
+    return Subset(features, np.asarray(subset.labels, dtype=np.int64), np.asarray(subset.patients), subset.seed)

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn import metrics
 
-from ssl_zoo.transfer.metrics import expected_calibration_error, scores
+from ssl_zoo.transfer.metrics import confidence_bins, expected_calibration_error, scores
 
 CLASSES = ("a", "b", "c")
 
@@ -67,6 +68,22 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy():
     both = np.concatenate([np.tile([0.9, 0.1], (10, 1)), np.tile([0.7, 0.3], (10, 1))])
     mixed = np.array([0] * 8 + [1] * 2 + [0] * 8 + [1] * 2)
     assert expected_calibration_error(mixed, both) == pytest.approx(0.1)
+
+
+def test_bins_of_confidence_hold_their_upper_end():
+    assert confidence_bins(np.array([0.0, 0.1, 0.1000001, 0.95, 1.0]), 10).tolist() == [0, 0, 1, 9, 9]
+
+
+def test_measures_equal_those_of_scikit_learn():
+    rng = np.random.default_rng(3)
+    labels, probabilities = rng.integers(0, 3, 80), rng.dirichlet(np.ones(3), 80)
+    called, result = probabilities.argmax(1), scores(labels, probabilities, CLASSES)
+    for average in ("macro", "weighted"):
+        assert result[f"f1_{average}"] == pytest.approx(metrics.f1_score(labels, called, average=average))
+    assert result["precision_macro"] == pytest.approx(metrics.precision_score(labels, called, average="macro"))
+    assert result["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(labels, called))
+    auroc = metrics.roc_auc_score(labels, probabilities, multi_class="ovr", average="macro")
+    assert result["auroc_macro"] == pytest.approx(auroc)
 
 
 def test_what_cannot_be_scored_is_refused():

@@ -2,11 +2,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from sklearn.linear_model import LogisticRegression
 
-from ssl_zoo.transfer.logistic import solve
-from ssl_zoo.transfer.probe import FIXED_LAMBDA, LAMBDAS, class_weights, fit_probe, inner_folds
+from ssl_zoo.transfer.probe import (
+    FIXED_LAMBDA,
+    LAMBDAS,
+    Subset,
+    batches,
+    class_weights,
+    fit_probe,
+    fit_probes,
+    inner_folds,
+)
 
 
 def blobs(n: int, dims: int, n_classes: int = 3, *, seed: int = 0, spread: float = 0.3):
@@ -16,50 +23,6 @@ def blobs(n: int, dims: int, n_classes: int = 3, *, seed: int = 0, spread: float
     mixing = np.random.default_rng(98).normal(size=(dims, dims)) * np.exp(-4 * np.arange(dims) / dims)[:, None]
     labels = np.arange(n) % n_classes
     return rng.normal(size=(n, dims)) @ mixing / 3 + centres[labels] + 5, labels
-
-
-@pytest.mark.parametrize(("n", "dims"), [(15, 100), (60, 100), (200, 20)])
-def test_the_solver_reaches_the_optimum_of_scikit_learn(n, dims):
-    features, labels = blobs(n, dims)
-    features = (features - features.mean(0)) / features.std(0) / np.sqrt(dims)
-    weights = np.random.default_rng(1).uniform(0.2, 2, n)
-    penalties = np.array([1e-4, 1e-2, 1.0])
-    solution = solve(
-        torch.tensor(features)[None],
-        torch.tensor(labels)[None],
-        torch.tensor(weights)[None],
-        torch.tensor(penalties)[None],
-        n_classes=3,
-    )
-    probabilities = torch.softmax(solution.logits(torch.tensor(features)[None]), -1)[0].numpy()
-    for level, penalty in enumerate(penalties):
-        reference = LogisticRegression(C=1 / (penalty * weights.sum()), tol=1e-9, max_iter=5000)
-        reference.fit(features, labels, sample_weight=weights)
-        expected = reference.predict_proba(features)
-        losses = -np.log(expected[np.arange(n), labels])
-        optimum = np.average(losses, weights=weights) + penalty / 2 * np.square(reference.coef_).sum()
-        assert solution.loss[0, level].item() == pytest.approx(optimum, rel=1e-5)
-        assert probabilities[level] == pytest.approx(expected, abs=5e-3)
-
-
-def test_problems_solved_together_and_alone_agree():
-    features, labels = blobs(40, 30)
-    features, labels = torch.tensor(features - features.mean(0)), torch.tensor(labels)
-    weights = torch.ones(2, 40, dtype=torch.float64)
-    weights[1, 25:] = 0  # the second problem is shorter
-    penalties = torch.tensor([[1e-3, 1.0], [1e-2, 0.1]], dtype=torch.float64)
-    both = solve(features.expand(2, -1, -1), labels.expand(2, -1), weights, penalties, n_classes=3, tolerance=1e-10)
-    for group, rows in enumerate((40, 25)):
-        alone = solve(
-            features[None, :rows],
-            labels[None, :rows],
-            weights[group : group + 1, :rows],
-            penalties[group : group + 1],
-            n_classes=3,
-            tolerance=1e-10,
-        )
-        assert torch.allclose(both.coefficients[group], alone.coefficients[0], atol=1e-4)
-        assert torch.allclose(both.loss[group], alone.loss[0], rtol=1e-8)
 
 
 def test_a_probe_learns_what_can_be_learned():
@@ -163,6 +126,68 @@ def test_the_same_rows_give_the_same_probe_and_float32_will_do():
     assert (first.coefficients == again.coefficients).all()
     single = fit_probe(features.astype(np.float32), labels, patients, n_classes=3, seed=1)
     assert single.predict(features) == pytest.approx(first.predict(features), abs=1e-3)
+
+
+def test_probes_fitted_together_are_those_fitted_alone_up_to_rounding():
+    subsets = []
+    for n, n_classes, own in ((60, 3, 20), (15, 3, 1), (45, 2, 15), (30, 3, 10)):  # the second has too few patients
+        features, labels = blobs(n, 30, n_classes, seed=n)
+        subsets.append(Subset(features, labels, np.arange(n) * own // n, seed=n))
+    together = fit_probes(subsets, n_classes=3)
+    unseen, _ = blobs(100, 30, seed=1)
+    for probe, subset in zip(together, subsets, strict=True):
+        alone = fit_probe(subset.features, subset.labels, subset.patients, n_classes=3, seed=subset.seed)
+        assert (probe.chosen_lambda, probe.lambda_by) == (alone.chosen_lambda, alone.lambda_by)
+        assert probe.inner_loss == pytest.approx(alone.inner_loss, rel=1e-3)
+        assert probe.predict(unseen) == pytest.approx(alone.predict(unseen), abs=2e-3)
+    assert (together[2].predict(unseen)[:, 2] == 0).all()
+
+
+def test_lambda_is_that_of_scikit_learn_on_the_same_inner_folds():
+    features, labels = blobs(80, 60, spread=0.15)
+    patients = np.arange(80) // 4
+    probe = fit_probe(features, labels, patients, n_classes=3, seed=3)
+    rows = (features - features.mean(0)) / features.std(0) / np.sqrt(60)
+    for place, penalty in enumerate(LAMBDAS):
+        losses = []
+        for train, held in inner_folds(labels, patients, seed=3):
+            known = LogisticRegression(C=1 / (penalty * len(train)), tol=1e-8, max_iter=5000)
+            known.fit(rows[train], labels[train], sample_weight=class_weights(labels[train], 3)[labels[train]])
+            right = known.predict_log_proba(rows[held])[np.arange(len(held)), labels[held]]
+            losses.append(-np.average(right, weights=class_weights(labels[held], 3)[labels[held]]))
+        assert probe.inner_loss[place] == pytest.approx(np.mean(losses), rel=0.01)
+    assert probe.chosen_lambda == LAMBDAS[int(np.argmin(probe.inner_loss))]
+
+
+def test_a_probe_has_the_same_bits_whichever_others_are_fitted():
+    subsets = []
+    for n in (30, 45, 60, 75):
+        features, labels = blobs(n, 50, seed=n)
+        subsets.append(Subset(features, labels, np.arange(n) // 3, seed=n))
+
+    def fitted(places):
+        found = {}
+        for batch in batches([len(subsets[place].labels) for place in places], 50, 3, len(LAMBDAS), "cpu"):
+            probes = fit_probes([subsets[places[position]] for position in batch], n_classes=3)
+            found |= {places[position]: probe for position, probe in zip(batch, probes, strict=True)}
+        return found
+
+    whole = fitted([0, 1, 2, 3])
+    for places in ([1, 3], [2], [3, 0]):
+        for place, probe in fitted(places).items():
+            assert (probe.coefficients == whole[place].coefficients).all()
+            assert (probe.intercepts == whole[place].intercepts).all()
+            assert probe.inner_loss == whole[place].inner_loss
+
+
+def test_every_subset_is_in_one_batch_and_alone_on_the_cpu():
+    sizes = [400, 16, 80, 400, 17, 1600]
+    assert batches(sizes, 512, 5, 9, "cpu") == [[1], [4], [2], [0], [3], [5]]
+    together = batches(sizes, 512, 5, 9, "cuda")
+    assert sorted(position for batch in together for position in batch) == list(range(6))
+    assert [1, 4] in together
+    assert [0, 3] in together
+    assert len(batches([1600] * 500, 512, 5, 9, "cuda")) > 1  # memory is bounded
 
 
 def test_class_weights_make_classes_count_the_same():

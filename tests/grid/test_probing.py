@@ -1,0 +1,129 @@
+"""Cells on frozen features: done together, written one by one, and none of them moved by its neighbours."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from ssl_zoo.grid import probing, work
+from ssl_zoo.grid.cells import finished, read_cell
+from ssl_zoo.grid.jobs import pending_jobs
+from ssl_zoo.grid.plan import make_plan
+from ssl_zoo.pretraining.endings import Interrupted
+from ssl_zoo.transfer.probe import fit_probes
+
+KEYS = ("pretrain.methods=[]", "transfer.modes=[linear,knn,prototype]", "transfer.seeds=[0,1,2]")
+
+
+@pytest.fixture
+def frozen_study(study_of, monkeypatch):
+    """`(study, cells)`: three frozen modes of an encoder that is the same for all seeds; its features are made up."""
+    study = study_of(*KEYS)
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(len(study.planes), 24)) + 1.5 * rng.normal(size=(3, 24))[study.planes.labels]
+    monkeypatch.setattr(work, "cached_features", lambda *_: features.astype(np.float32))
+    plan = make_plan(study)
+    cells = [dataclasses.replace(cell, init=dataclasses.replace(cell.init, fingerprint="f")) for cell in plan.cells]
+    return study, cells
+
+
+def do(study, cells, *, stop=lambda: False, name="frozen"):
+    work.do_job(study, work.Job(name, 1.0, cells=tuple(cells)), "cpu", lambda done, line: None, stop)
+
+
+def predictions(study, cells):
+    return {cell.key: np.load(study.run / "cells" / f"{cell.key}.npz")["probabilities"] for cell in cells}
+
+
+def test_all_frozen_cells_of_an_encoder_are_one_job_and_each_has_its_result(study_of, frozen_study):
+    study, cells = frozen_study
+    (job,) = pending_jobs(study, make_plan(study))
+    assert {cell.mode for cell in job.cells} == {"linear", "knn", "prototype"}
+    assert len(cells) == len(job.cells) == 3 * 2 * 3
+    do(study, cells)
+    assert finished(study.run, cells) == ({cell.key for cell in cells}, {})
+    notes = {cell.mode: (read_cell(study.run, cell.key) or {})["notes"] for cell in cells}
+    assert set(notes["linear"]) == {"lambda", "lambda_by"}
+    assert notes["knn"]["metric"] == "cosine"
+    assert notes["prototype"]["temperature_by"] == "left-out patients"
+
+
+def test_a_resumed_half_of_a_grid_has_the_bits_of_a_whole_one(frozen_study, tmp_path):
+    study, cells = frozen_study
+    do(study, cells)
+    whole = predictions(study, cells)
+    for shares in (cells[::2], cells[::-3], cells[4:5]):
+        part = dataclasses.replace(study, run=tmp_path / f"run {len(shares)}")
+        do(part, shares)
+        assert all((found == whole[key]).all() for key, found in predictions(part, shares).items())
+
+
+def test_a_stopped_job_keeps_its_cells_and_goes_on_with_the_rest(frozen_study):
+    study, cells = frozen_study
+    calls = iter(range(100))
+    with pytest.raises(Interrupted, match="stopped after 4 of 18"):
+        do(study, cells, stop=lambda: next(calls) == 4)
+    done, failed = finished(study.run, cells)
+    assert (len(done), failed) == (4, {})
+    kept = {path: path.stat().st_mtime_ns for path in (study.run / "cells").glob("*.json")}
+    do(study, [cell for cell in cells if cell.key not in done])
+    assert len(finished(study.run, cells)[0]) == 18
+    assert all(path.stat().st_mtime_ns == before for path, before in kept.items())
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_cell_that_fails_is_recorded_and_the_others_go_on(frozen_study, monkeypatch, together):
+    study, cells = frozen_study
+    if together:  # as on a GPU
+        monkeypatch.setattr(probing, "batches", lambda sizes, *_: [list(range(len(sizes)))])
+
+    def fit(subsets, **options):
+        if any(subset.seed == 1 for subset in subsets):
+            raise FloatingPointError("broken")
+        return fit_probes(subsets, **options)
+
+    monkeypatch.setattr(probing, "fit_probes", fit)
+    do(study, cells)
+    done, failed = finished(study.run, cells)
+    wrong = {cell.key for cell in cells if cell.mode == "linear" and cell.seed == 1}
+    assert failed == dict.fromkeys(wrong, "FloatingPointError: broken")
+    assert done == {cell.key for cell in cells} - wrong
+
+
+def test_an_encoder_without_features_fails_its_own_cells_only(study_of, monkeypatch):
+    study = study_of(*KEYS)  # an untrained network, another one for each seed
+    cells = make_plan(study).cells
+
+    def features(study, init, seed, device):
+        if seed == 2:
+            raise FloatingPointError("the encoder gives NaN")
+        return np.random.default_rng(seed).normal(size=(len(study.planes), 8))
+
+    monkeypatch.setattr(work, "cached_features", features)
+    do(study, cells)
+    assert set(finished(study.run, cells)[1]) == {cell.key for cell in cells if cell.seed == 2}
+
+
+def test_cells_done_together_are_those_done_alone_up_to_rounding(frozen_study, tmp_path, monkeypatch):
+    study, cells = frozen_study
+    cells = [cell for cell in cells if cell.mode == "linear"]
+    do(study, cells)
+    monkeypatch.setattr(probing, "batches", lambda sizes, *_: [list(range(len(sizes)))])
+    part = dataclasses.replace(study, run=tmp_path / "together")
+    do(part, cells)
+    alone, together = predictions(study, cells), predictions(part, cells)
+    assert all(together[key] == pytest.approx(alone[key], abs=5e-3) for key in alone)
+
+
+def test_a_setting_moves_the_keys_of_its_own_mode_alone(study_of):
+    def keys(*overrides):
+        return {
+            (cell.mode, cell.fraction, cell.seed): cell.key for cell in make_plan(study_of(*KEYS, *overrides)).cells
+        }
+
+    plain, other = keys(), keys("transfer.knn.k=3")
+    assert {place[0] for place in plain if plain[place] != other[place]} == {"knn"}
+    other = keys("transfer.linear.lambdas=[0.1]")
+    assert {place[0] for place in plain if plain[place] != other[place]} == {"linear"}
