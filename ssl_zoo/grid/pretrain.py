@@ -73,6 +73,7 @@ def train_here(study: Study, training: Training, device: str, report: Report, st
         labelled=watched(study),
         on_collapse=training.on_collapse,
         checkpoint_every_s=study.experiment.compute.checkpoint_every_s,
+        events=study.run / "tensorboard" / training.folder.name,
         report=report,
         stop_requested=stop_requested,
     )

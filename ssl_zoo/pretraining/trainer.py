@@ -32,6 +32,7 @@ from ssl_zoo.pretraining.processes import Processes, connect
 from ssl_zoo.pretraining.settings import PretrainSettings, build_method
 from ssl_zoo.pretraining.spent import Ledger, Memory, Spent
 from ssl_zoo.pretraining.step import Stepper
+from ssl_zoo.pretraining.tracking import open_tensorboard
 from ssl_zoo.pretraining.watch import Moment, Watch
 from ssl_zoo.scans.store import FrameStore
 from ssl_zoo.training.batchnorm import synchronised
@@ -51,6 +52,7 @@ def pretrain(
     labelled: LabelledImages | None = None,
     on_collapse: str = "warn",
     checkpoint_every_s: float = 30.0,
+    events: Path | None = None,
     report: Callable[[float, str], None] = lambda done, line: None,
     stop_requested: Callable[[], bool] = lambda: False,
 ) -> None:
@@ -58,7 +60,8 @@ def pretrain(
 
     Beside the encoder stand `history.jsonl` (loss, learning rate and monitors along the way, see `watch.Watch`) and
     `budget.json` (what the run spent). Work in progress lives in a hidden neighbour `.work-*`; a run that was stopped
-    goes on from its newest checkpoint. `report(share done, line)` is called about once a second.
+    goes on from its newest checkpoint. `report(share done, line)` is called about once a second. `events`: a folder for
+    TensorBoard, where that is installed.
 
     `labelled` are images of training patients to watch the encoder by; they change no weight. `on_collapse` "warn"
     records a collapse (an `event` in the history, `collapsed_at_step` in the budget, words in every report), "stop"
@@ -139,6 +142,7 @@ def pretrain(
 
     stop_if_collapsed()
     watch = Watch(timeline, batches.per_epoch, method, card, processes, labelled, aside)
+    board = open_tensorboard(events, step + 1) if processes.is_first else None
     stop = save = False
     started = saved = shown = time.monotonic()
     since = step
@@ -161,6 +165,8 @@ def pretrain(
                 history.append(watch.row(moment, output, batch.views, settings.batch_size, loss, lr))
                 if processes.is_first and not collapse_event(history) and has_collapsed(history, settings.batch_size):
                     history[-1]["event"] = "collapse"
+                if board is not None:
+                    board.add(history[-1])
                 stop_if_collapsed()
             now = time.monotonic()
             if processes.is_first and (now - shown >= SHOW_EVERY_S or over):
@@ -179,6 +185,8 @@ def pretrain(
                     processes.wait()  # until the first has written
                     raise Interrupted(f"{settings.method}: stopped at step {step} of {timeline}; it goes on from there")
     elapsed = clock.elapsed()
+    if board is not None:
+        board.close()
 
     spent = ledger.total()
     budget = {

@@ -1,0 +1,86 @@
+"""The command that looks at whole scans with a finished classifier: predict."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ssl_zoo.cli.app import Quiet, app
+from ssl_zoo.errors import UserError
+
+
+@app.command()
+def predict(
+    cell: Annotated[Path, typer.Argument(help="A cell, RUN/cells/KEY.json; or a run folder with --init and --mode.")],
+    scans: Annotated[list[Path], typer.Argument(help="Scans: files, folders or scan tables.", metavar="SCAN...")],
+    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("predictions"),
+    init: Annotated[str | None, typer.Option(help="With a run folder: which init.")] = None,
+    mode: Annotated[str | None, typer.Option(help="With a run folder: linear or finetune.")] = None,
+    fraction: Annotated[float | None, typer.Option(help="With a run folder: of the labels; all without.")] = None,
+    every: Annotated[int, typer.Option(help="Look at every n-th frame.", min=1)] = 1,
+    smooth: Annotated[float, typer.Option(help="Smoothing over time, standard deviation in seconds.", min=0)] = 0.15,
+    least: Annotated[float, typer.Option(help="How long a plane must be seen, in seconds.", min=0)] = 0.2,
+    keep: Annotated[float, typer.Option(help="Share of validation images that thresholds keep.", min=0, max=1)] = 0.95,
+    truth: Annotated[Path | None, typer.Option(help="Folder of SCAN_ID.csv with frame,plane; gives scores.")] = None,
+    patient_pattern: Annotated[str | None, typer.Option(help="Regex over the path; its group is the patient.")] = None,
+    fps: Annotated[float, typer.Option(help="Frames a second of scans that do not tell.")] = 25.0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Say what the frames of whole scans show: plane, confidence, the best frame of each plane, and what is missing.
+
+    Frames that look like no plane are set aside, by thresholds set on validation patients. Research use only: this is
+    no medical device.
+
+    Example: ssl-zoo predict runs/demo data/phantom-e7bb4a7e/scans/S001-1.mp4 --init simclr --mode linear
+    """
+    import torch
+
+    from ssl_zoo.analysis.scan_findings import Looking, given_scans, write_findings
+    from ssl_zoo.grid.classifiers import choose_cells, named
+    from ssl_zoo.grid.predicting import predictor_of, run_and_key
+    from ssl_zoo.grid.study import open_study
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise UserError(f"--device is '{device}'; it must be auto, cpu or cuda")
+    run, key = run_and_key(cell)
+    study = open_study(run)
+    found = choose_cells(
+        study,
+        keys=[key] if key else [],
+        inits=[init] if init else [],
+        modes=[mode] if mode else [],
+        fraction=fraction,
+    )
+    if len(found) > 1:
+        some = ", ".join(named(one) for one in found[:6])
+        raise UserError(
+            f"{run}: {len(found)} classifiers ({some}...); choose one with --init and --mode, or name a cell"
+        )
+    looked_at = given_scans(scans, patient_pattern, fps)
+    looking = Looking(every=every, smooth_s=smooth, least_s=least, fps=fps, truth=truth)
+    where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    predictor = predictor_of(
+        study,
+        found[0],
+        where,
+        keep=keep,
+        tell=(lambda line: None) if quiet else (lambda line: print(line, file=sys.stderr)),
+    )
+    started = time.monotonic()
+    outcome = write_findings(predictor, looked_at, out, looking, progress=not quiet)
+    if not quiet:
+        for exam in outcome.exams.to_dict("records"):
+            print(f"{exam['patient_id']}: found {exam['found'] or 'nothing'}; missing {exam['missing'] or 'nothing'}")
+        for name, value in outcome.scores.items():
+            print(f"{name}: {value:.3f}")
+    for name, why in outcome.failed.items():
+        print(f"skipped scan {name}: {why}", file=sys.stderr)
+    rate = outcome.frames / max(time.monotonic() - started, 1e-9)
+    print(f"{out}: {outcome.frames} frames of {len(looked_at) - len(outcome.failed)} scans, {rate:.0f} frames/s")
+    if outcome.failed:
+        raise typer.Exit(1)

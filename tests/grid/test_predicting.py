@@ -1,0 +1,122 @@
+"""`ssl-zoo predict` on whole scans: what is written, what is set aside, what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from ssl_zoo.cli import app
+from ssl_zoo.errors import UserError
+from ssl_zoo.grid.classifiers import choose_cells
+from ssl_zoo.grid.study import open_study
+
+LEVELS = {"dark": 60, "grey": 120, "light": 180}  # as the hospital's images are
+
+
+def write_scan(path, *labels, frames=15, seed=0):
+    """A stack of noisy grey frames, a stretch of each label in turn."""
+    rng = np.random.default_rng(seed)
+    means = np.repeat([LEVELS[label] for label in labels], frames)
+    np.save(path, rng.normal(means[:, None, None], 30, (len(means), 40, 50)).clip(0, 255).astype(np.uint8))
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(finished_study):
+    return finished_study[0].parent / "runs" / "study"
+
+
+def predict(run, out, *arguments):
+    return CliRunner().invoke(app, ["predict", str(run), *map(str, arguments), "--out", str(out), "--quiet"])
+
+
+@pytest.fixture(scope="module")
+def exam(run, tmp_path_factory):
+    """Two scans of one patient and their truth, predicted by the linear probe on the pre-trained encoder."""
+    folder = tmp_path_factory.mktemp("exam")
+    write_scan(folder / "P1 first.npy", "dark", "light")
+    write_scan(folder / "P1 second.npy", "light", seed=1)
+    for name, labels in (("P1 first", ["dark"] * 15 + ["light"] * 15), ("P1 second", ["light"] * 15)):
+        pd.DataFrame({"frame": range(len(labels)), "plane": labels}).to_csv(folder / f"{name}.csv", index=False)
+    scans = [folder / "P1 first.npy", folder / "P1 second.npy"]
+    chosen = ["--init", "simclr", "--mode", "linear", "--truth", folder, "--patient-pattern", "(P[0-9]+)"]
+    result = predict(run, folder / "out", *scans, *chosen)
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    return folder / "out"
+
+
+def test_frames_planes_and_exams_are_written_with_the_best_frames(exam):
+    frames = pd.read_csv(exam / "P1 first" / "frames.csv")
+    assert frames["frame"].tolist() == list(range(30))
+    assert (frames[["p_dark", "p_grey", "p_light"]].sum(axis=1) - 1).abs().max() < 1e-3
+    assert (frames["predicted"] == frames["truth"]).mean() > 0.7
+    planes = pd.read_csv(exam / "planes.csv").set_index(["scan_id", "plane"])
+    assert planes.loc[("P1 first", "dark"), "found"]
+    assert not planes.loc[("P1 second", "dark"), "found"]
+    best = int(planes.loc[("P1 first", "dark"), "best_frame"])
+    assert best < 15
+    picture = np.asarray(Image.open(exam / "P1 first" / "best_dark.png"))
+    assert picture.shape == (40, 50, 3)  # as in the scan, not as the network sees it
+    assert picture.mean() == pytest.approx(LEVELS["dark"], abs=5)
+    assert not (exam / "P1 second" / "best_dark.png").exists()
+    assert (exam / "P1 first" / "timeline.png").stat().st_size > 5000
+    (patient,) = pd.read_csv(exam / "exams.csv").to_dict("records")
+    assert (patient["patient_id"], patient["scans"]) == ("P1", 2)
+    assert patient["found"] == "dark light"
+    assert patient["missing"] == "grey"
+
+
+def test_known_truth_gives_scores(exam):
+    scores = json.loads((exam / "truth.json").read_text())
+    assert scores["best_frame_hits"] == 1.0
+    assert scores["frame_f1_planes"] > 0.5
+    assert all(value is None or 0 <= value <= 1 or np.isnan(value) for value in scores.values())
+
+
+def test_with_few_validation_images_no_frame_is_set_aside_and_the_command_says_so(run, tmp_path):
+    scan = write_scan(tmp_path / "scan.npy", "dark")
+    arguments = ["predict", run, scan, "--init", "simclr", "--mode", "linear", "--out", tmp_path / "out"]
+    result = CliRunner().invoke(app, list(map(str, arguments)))
+    assert result.exit_code == 0
+    assert "fewer than 20: confidence is not scaled, and no frame is set aside" in result.stderr
+    assert pd.read_csv(tmp_path / "out" / "scan" / "frames.csv")["accepted"].all()
+
+
+def test_a_cell_by_its_file_and_a_broken_scan_beside_a_good_one(run, tmp_path):
+    (cell, *_) = choose_cells(open_study(run), inits=["simclr"], modes=["linear"])
+    good = write_scan(tmp_path / "good.npy", "grey")
+    (tmp_path / "broken.mp4").write_bytes(b"not a video")
+    result = predict(run / "cells" / f"{cell.key}.json", tmp_path / "out", good, tmp_path / "broken.mp4")
+    assert result.exit_code == 1
+    assert "skipped scan broken" in result.output + result.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["exams.csv", "good", "planes.csv"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere.mp4", "--init", "simclr", "--mode", "linear"], "nowhere.mp4: no such file or folder"),
+        (["scan.npy"], "choose one with --init and --mode"),
+        (["scan.npy", "--init", "simclrr", "--mode", "linear"], "did you mean 'simclr'"),
+        (["scan.npy", "--device", "gpu"], "must be auto, cpu or cuda"),
+        (["scan.npy", "--init", "simclr", "--mode", "linear", "--truth", "."], "--truth holds a table of each scan"),
+    ],
+)
+def test_wrong_use_is_one_sentence_and_writes_nothing(run, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    write_scan(tmp_path / "scan.npy", "dark")
+    result = predict(run.resolve(), tmp_path / "out", *arguments)
+    assert isinstance(result.exception, UserError)
+    assert words in str(result.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    result = predict(tmp_path, tmp_path / "out", tmp_path)
+    assert isinstance(result.exception, UserError)
+    assert "neither a run folder nor a cell" in str(result.exception)
