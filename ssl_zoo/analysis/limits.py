@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pandas as pd
 
+from ssl_zoo.analysis.answer import words
 from ssl_zoo.analysis.run_folder import Run
 from ssl_zoo.analysis.statistics import BASELINE
 
 
-def limits_of(run: Run, table: pd.DataFrame, *, budgets_differ: bool | None, tuned: bool) -> list[str]:
+def limits_of(
+    run: Run,
+    table: pd.DataFrame,
+    *,
+    budgets_differ: bool | None,
+    tuned: bool,
+    absent: Mapping[str, Sequence[str]] | None = None,
+) -> list[str]:
     """One sentence or two for each limit; `table`: that of `statistics.Estimates`.
 
     `budgets_differ`: whether some inits were given more than others (None: not recorded). `tuned`: whether learning
-    rates were chosen for each method.
+    rates were chosen for each method. `absent`: by cohort, the classes of which it holds no test image.
     """
     results = run.results
     limits = []
@@ -27,6 +37,12 @@ def limits_of(run: Run, table: pd.DataFrame, *, budgets_differ: bool | None, tun
             "The planes carry no patients: each image counts as a patient of its own. Images of one patient may stand"
             " on both sides of a split, and the intervals are then too narrow."
         )
+    for cohort, classes in (absent or {}).items():
+        if classes:
+            limits.append(
+                f"The {cohort} test cohort holds no image of {words(classes)}. Its macro scores are means over the"
+                " other classes, and not comparable with those of a cohort that has all."
+            )
     if run.predictions is not None:
         least = min(rows["patient_id"].nunique() for _, rows in run.predictions.groupby("cohort"))
         limits.append(
@@ -36,6 +52,12 @@ def limits_of(run: Run, table: pd.DataFrame, *, budgets_differ: bool | None, tun
         )
     else:
         limits.append("There are no saved predictions, so no intervals and no tests of significance.")
+    if run.predictions is not None and "pooled" in table and table["pooled"].any():
+        limits.append(
+            "Folds of the cross-validation are pooled: each patient is tested once, and scores are those of all folds'"
+            " predictions together. The networks of two folds learnt from overlapping patients, which the intervals"
+            " leave out, as they hold the networks fixed."
+        )
     cells = results.groupby(["init", "backbone", "mode", "fraction", "cohort"]).size()
     if cells.min() != cells.max():
         limits.append(

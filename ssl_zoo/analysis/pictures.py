@@ -1,70 +1,35 @@
-"""Every figure that a run has data for, saved in its folder, with the caption under which the report shows it."""
+"""Every figure that a run has data for: what it learnt from, how, and how well."""
 
 from __future__ import annotations
 
-import base64
-from dataclasses import dataclass
-from pathlib import Path
-
-from matplotlib.figure import Figure
+import numpy as np
+import pandas as pd
 
 from ssl_zoo.analysis import figures
-from ssl_zoo.analysis.answer import headline_fraction
-from ssl_zoo.analysis.looks import Starts, has_variants
-from ssl_zoo.analysis.ranks import Ranking
+from ssl_zoo.analysis.album import Album, Picture
+from ssl_zoo.analysis.atlas import atlas, atlas_table
+from ssl_zoo.analysis.counts import class_names
+from ssl_zoo.analysis.csv_files import write_csv
+from ssl_zoo.analysis.findings import Findings
+from ssl_zoo.analysis.looks import Starts
 from ssl_zoo.analysis.run_folder import Run
+from ssl_zoo.analysis.score_pictures import draw_scores
 from ssl_zoo.analysis.size_and_diversity import regress
 from ssl_zoo.analysis.size_study import size_study, untrained_score
-from ssl_zoo.analysis.statistics import Estimates, class_names, pick
-from ssl_zoo.analysis.style import cohort_order, mode_label, mode_order, percent, save
-from ssl_zoo.files import replacing
+from ssl_zoo.analysis.style import cohort_order, mode_label, mode_order, percent
 from ssl_zoo.scans.diversity import known_diversity
 from ssl_zoo.scans.store import FrameStore
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure as it sits in the page: a data URI, its size in CSS pixels, title, caption and alternative text."""
-
-    data: str
-    width: int
-    height: int
-    title: str
-    caption: str
-    alt: str
-
-
-class Album:
-    """Collects the pictures of a page, in its order."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.pictures: dict[str, Picture] = {}
-
-    def add(self, name: str, figure: Figure | None, title: str, caption: str, *, raster: bool = False) -> None:
-        """Save a figure as `name.png` and `name.svg`, and keep it for the page; None is left out."""
-        if figure is None:
-            return
-        png, svg = save(figure, self.folder, name)
-        source, kind = (png, "image/png") if raster else (svg, "image/svg+xml")
-        data = base64.b64encode(source.read_bytes()).decode()
-        width, height = (round(96 * float(inches)) for inches in figure.get_size_inches())
-        uri = f"data:{kind};base64,{data}"
-        self.pictures[name] = Picture(uri, width, height, title, caption, f"{title}. {caption}")
-
-
-def draw_figures(run: Run, estimates: Estimates, ranking: Ranking | None, starts: Starts) -> dict[str, Picture]:
+def draw_figures(album: Album, run: Run, found: Findings, starts: Starts) -> dict[str, Picture]:
     """Draw and save every figure that the run has data for; in the order of the page.
 
-    `ranking`: of the internal cohort, None where there is none; `starts`: the looks of all inits of the run.
+    `starts`: the looks of all inits of the run.
     """
-    album = Album(run.path / "figures")
     _sheets(album, run)
     _size_study(album, run)
-    _scores(album, estimates, starts)
-    if ranking is not None:
-        _ranks(album, ranking, starts)
-    _confusions(album, run, estimates, starts)
+    draw_scores(album, run, found, starts)
+    _atlas(album, run, found, starts)
     _pretraining(album, run, starts)
     if any(encoder.budget for encoder in run.encoders):
         table = figures.budget_table({e.key: e.budget for e in run.encoders if e.budget}, starts)
@@ -72,7 +37,9 @@ def draw_figures(run: Run, estimates: Estimates, ranking: Ranking | None, starts
             "One bar per pre-training; bars start at zero. Time and memory are measured, so they depend on the computer"
             " and on what else ran there."
         )
-        album.add("budgets", figures.budget_bars(table, starts), "What each pre-training was given and took", caption)
+        title = "What each pre-training was given and took"
+        write_csv(album.folder / "budgets.csv", table)
+        album.add("budgets", figures.budget_bars(table, starts), title, caption, csv="budgets")
     return album.pictures
 
 
@@ -97,6 +64,27 @@ def _sheets(album: Album, run: Run) -> None:
         album.add("planes", sheet, "Labelled planes", caption, raster=True)
 
 
+def _atlas(album: Album, run: Run, found: Findings, starts: Starts) -> None:
+    maps = atlas(run, found.estimates.table)
+    if not maps:
+        return
+    classes = class_names(run.predictions) if run.predictions is not None else None
+    write_csv(album.folder / "atlas.csv", atlas_table(maps))
+    others = [
+        f"{starts[m.start].label} {percent(round(m.same_class_of_others, 2))}"
+        for m in maps
+        if np.isfinite(m.same_class_of_others)
+    ]
+    caption = (
+        f"A dot is a test plane ({len(maps[0].points)} of them); dots lie close where the network's features of the"
+        " planes are alike (t-SNE; only the nearest neighbours mean something, not the distances between clouds)."
+        " Useful features gather planes of one class; features that gather patients have learnt who is scanned. Among"
+        f" planes of other patients only, the nearest is of the same class for: {', '.join(others)}."
+    )
+    chart = figures.atlas_chart(maps, starts, classes)
+    album.add("atlas", chart, "Test planes in the features", caption, csv="atlas")
+
+
 def _size_study(album: Album, run: Run) -> None:
     """Where encoders were trained on stores of several sizes: what size and diversity have to do with their scores."""
     cohort = cohort_order(run.results["cohort"])[0]
@@ -105,8 +93,7 @@ def _size_study(album: Album, run: Run) -> None:
         if points is None or points.empty:
             continue
         fits = regress(points)
-        with replacing(album.folder / f"size_and_diversity_{mode}.csv") as part:
-            points.to_csv(part, index=False)
+        write_csv(album.folder / f"size_and_diversity_{mode}.csv", points)
         caption = (
             "A point is a frame store under one method: macro-F1 as the mean over label fractions, label subsets and"
             " pre-training seeds, whiskers from the lowest seed to the highest. Every encoder had the same number of"
@@ -116,78 +103,7 @@ def _size_study(album: Album, run: Run) -> None:
         )
         chart = figures.size_and_diversity(points, fits, untrained_score(run, mode, cohort))
         title = f"Number of frames or their diversity, {mode_label(mode)}, {cohort} test cohort"
-        album.add(f"size_and_diversity_{mode}", chart, title, caption)
-
-
-def _scores(album: Album, estimates: Estimates, starts: Starts) -> None:
-    table = estimates.table
-    cohorts = cohort_order(table["cohort"])
-    intervals = "95\u00a0% interval over test patients (bootstrap)"
-    if has_variants(starts):
-        drawn = f"One panel per method, one curve per variant of it, moved apart a little; whiskers: {intervals}."
-    else:
-        drawn = f"One curve per init; bands: {intervals}. The numbers under the fractions count labelled patients."
-    caption = (
-        "How well planes are recognised (macro-F1: 0 never, 1 always) when only a part of the labels is used, mean over"
-        f" label subsets (seeds) and folds. {drawn} Grey and dotted: networks without pre-training."
-    )
-    album.add(
-        "label_efficiency", figures.label_efficiency(table, starts), "Macro-F1 against labelled fraction", caption
-    )
-    for cohort in cohorts:
-        if (table["difference"].notna() & (table["cohort"] == cohort)).any():
-            caption = (
-                "Gain: macro-F1 of an init less that of an untrained network of the same backbone, on the same patients"
-                f" and label subsets; with its {intervals}. Above the zero line, pre-training helps."
-            )
-            title = f"What pre-training adds, {cohort} test cohort"
-            album.add(f"gains_{cohort}", figures.gains(table, cohort, starts), title, caption)
-    for cohort in cohorts:
-        caption = (
-            "Left: macro-F1. Right: gain over the untrained network of the same backbone; orange is better, violet"
-            " worse. Bold gains are significant (paired by patient, Holm-corrected within a column,"
-            " p\u00a0<\u00a00.05). Empty: not run, or the baseline itself."
-        )
-        album.add(
-            f"heat_map_{cohort}",
-            figures.heat_map(table, cohort, starts),
-            f"Scores and gains, {cohort} test cohort",
-            caption,
-        )
-
-
-def _ranks(album: Album, ranking: Ranking, starts: Starts) -> None:
-    caption = (
-        "Left: the place of each init in each setting (mode and labelled fraction), 1 for the largest gain over its own"
-        " untrained backbone. Middle: its mean place over the settings"
-    )
-    if len(ranking.samples):
-        caption += (
-            "; the line is where 95\u00a0% of the draws lie when the test patients are drawn anew. Right: how often it"
-            " takes each place by mean rank in these draws, in per cent; a row that is spread out has no sure place."
-        )
-    title = f"Ranks, {ranking.cohort} test cohort"
-    album.add("ranks", figures.rank_chart(ranking, starts), title, caption.removesuffix(".") + ".")
-
-
-def _confusions(album: Album, run: Run, estimates: Estimates, starts: Starts) -> None:
-    if run.predictions is None or not class_names(run.predictions):
-        return
-    cohort = cohort_order(estimates.table["cohort"])[0]
-    for mode in mode_order(estimates.table["mode"]):
-        rows = pick(run.results, mode=mode, cohort=cohort)
-        if rows.empty or not rows["cell"].isin(run.predictions["cell"]).any():
-            continue
-        fraction = headline_fraction(rows)
-        matrices = figures.confusion_matrices(
-            run.results, run.predictions, mode=mode, fraction=fraction, cohort=cohort, starts=starts
-        )
-        caption = (
-            "Rows: what a plane is; columns: what it was taken for, in per cent of the row, all label subsets and folds"
-            " together. A perfect init has 100 on the diagonal."
-        )
-        title = f"{mode_label(mode).capitalize()} with {percent(fraction)} of the labels"
-        album.add(f"confusion_{mode}", matrices, title, caption)
+        album.add(f"size_and_diversity_{mode}", chart, title, caption, csv=f"size_and_diversity_{mode}")
 
 
 def _pretraining(album: Album, run: Run, starts: Starts) -> None:
@@ -198,9 +114,15 @@ def _pretraining(album: Album, run: Run, starts: Starts) -> None:
         "What each method minimises while it sees unlabelled frames. The losses measure different things: compare the"
         " course of a curve, not its height, with that of another method. Thick: running mean."
     )
-    album.add("pretraining_loss", figures.loss_curves(histories, starts), "Pre-training loss", caption)
+    named = [
+        history.assign(init=init, backbone=backbone, seed=seed)
+        for (init, backbone, _, seed), history in histories.items()
+    ]
+    csv = "pretraining"
+    write_csv(album.folder / f"{csv}.csv", pd.concat(named).set_index(["init", "backbone", "seed"]).reset_index())
+    album.add("pretraining_loss", figures.loss_curves(histories, starts), "Pre-training loss", caption, csv=csv)
     monitors = figures.monitor_curves(histories, starts)
-    album.add("pretraining_monitors", monitors, "Monitors of health", monitor_caption(run))
+    album.add("pretraining_monitors", monitors, "Monitors of health", monitor_caption(run), csv=csv)
 
 
 def monitor_caption(run: Run) -> str:

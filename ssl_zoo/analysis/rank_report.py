@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ssl_zoo.analysis.answer import words
+from ssl_zoo.analysis.csv_files import write_csv
 from ssl_zoo.analysis.looks import Starts, looks_of
 from ssl_zoo.analysis.rank_runs import RunAgreement, compare_runs
 from ssl_zoo.analysis.ranks import (
@@ -27,7 +28,6 @@ from ssl_zoo.analysis.statistics import Estimates, estimate
 from ssl_zoo.analysis.style import cohort_order, mode_label, number, percent
 from ssl_zoo.analysis.tables import Table, as_text
 from ssl_zoo.errors import UserError
-from ssl_zoo.files import write_text
 
 IN_WORDS = ((0.9, "the order hardly changes"), (0.7, "the order mostly holds"), (0.5, "the order holds in part"))
 OTHERWISE = "the order depends on the setting"
@@ -141,8 +141,7 @@ def write_rank_files(folder: Path, results: pd.DataFrame, estimates: Estimates) 
     paths = []
     for name, table in tables.items():
         path = Path(folder) / f"{name}.csv"
-        write_text(path, table.to_csv(index=False, float_format="%.6g"))
-        paths.append(path)
+        paths.append(write_csv(path, table))
     return paths
 
 
@@ -183,17 +182,12 @@ def _run_text(name: str, ranking: Ranking, starts: Starts, results: pd.DataFrame
 def _pair_text(one: str, other: str, found: RunAgreement | None, starts: Starts) -> str:
     if found is None:
         return f"{one} and {other}: fewer than two inits, or no setting, in common; their orders cannot be compared"
-    limits = f" (in 95 % of the draws of test patients, which add noise, {number(found.low)} to {number(found.high)})"
-    limits = limits if np.isfinite(found.low) else ""
     lines = [
         f"{one} against {other}: {_count(len(found.first.starts), 'init')} and"
         f" {_count(len(found.first.settings), 'setting')} in common",
-        _wrapped(
-            f"Kendall's tau of the mean ranks {number(found.tau)}{limits}, Spearman {number(found.rho)};"
-            f" an unrelated order would agree as well with probability {found.p_value:.2g}"
-        ),
+        _wrapped(agreement_sentence(found)),
         "",
-        as_text(_moves(one, other, found, starts)),
+        as_text(moves_table(one, other, found, starts)),
     ]
     if len(found.first.settings) > 1:
         taus: dict[str, list[str]] = {}
@@ -205,7 +199,17 @@ def _pair_text(one: str, other: str, found: RunAgreement | None, starts: Starts)
     return "\n".join(lines).replace("\u00a0", " ")
 
 
-def _moves(one: str, other: str, found: RunAgreement, starts: Starts) -> Table:
+def agreement_sentence(found: RunAgreement) -> str:
+    """How well the orders of two runs agree, with what chance would give."""
+    limits = f" (in 95 % of the draws of test patients, which add noise, {number(found.low)} to {number(found.high)})"
+    limits = limits if np.isfinite(found.low) else ""
+    return (
+        f"Kendall's tau of the mean ranks {number(found.tau)}{limits}, Spearman {number(found.rho)};"
+        f" an unrelated order would agree as well with probability {found.p_value:.2g}"
+    )
+
+
+def moves_table(one: str, other: str, found: RunAgreement, starts: Starts) -> Table:
     """The mean rank of each shared init in both runs, and the mean gain."""
     lines = []
     for place, start in enumerate(found.first.starts):

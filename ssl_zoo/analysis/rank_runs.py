@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from scipy import stats
 
+from ssl_zoo.analysis.bootstrap import interval
+from ssl_zoo.analysis.counts import Floats
 from ssl_zoo.analysis.looks import Start
 from ssl_zoo.analysis.ranks import Ranking, Setting, kendall_tau, ranks_of, spearman
-from ssl_zoo.analysis.statistics import Floats, interval
 
 
 @dataclass(frozen=True, eq=False)

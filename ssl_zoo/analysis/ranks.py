@@ -24,8 +24,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from ssl_zoo.analysis.bootstrap import interval
+from ssl_zoo.analysis.counts import Floats
 from ssl_zoo.analysis.looks import Start
-from ssl_zoo.analysis.statistics import BASELINE, START, Estimates, Floats, interval, pick
+from ssl_zoo.analysis.statistics import BASELINE, START, Estimates, pick
 from ssl_zoo.analysis.style import cohort_order, mode_order
 
 ENOUGH = 0.5  # an init with gains in a smaller share of the settings is left out of the ranking

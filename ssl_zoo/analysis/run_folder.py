@@ -57,9 +57,12 @@ class Run:
 
     @property
     def synthetic(self) -> bool:
-        """Whether scans or planes come from the phantom."""
-        sections = [self.config.get(name) for name in ("scans", "planes")]
-        return any(isinstance(section, dict) and section.get("source") == "phantom" for section in sections)
+        """Whether planes come from the phantom, or scans do; a study that pre-trains nothing has no scans."""
+        scans, planes, pretrain = (self.config.get(name) for name in ("scans", "planes", "pretrain"))
+        section = pretrain if isinstance(pretrain, dict) else {}
+        none = section.get("methods") == [] and not section.get("variants")
+        used = [planes] if none else [scans, planes]
+        return any(isinstance(section, dict) and section.get("source") == "phantom" for section in used)
 
 
 def run_looks(run: Run) -> Starts:
@@ -96,7 +99,7 @@ def read_run(path: Path) -> Run:
         failures=_read_failures(path / "cells"),
         tuning=_read_tuning(path / "tuning"),
         store=read_json(store) if store.is_file() else None,
-        by_image=bool(about.get("by_image", False)),
+        by_image=bool(about.get("by_image", False)) or about.get("unit") == "image",
         planes=_read_planes(path / "planes"),
     )
 

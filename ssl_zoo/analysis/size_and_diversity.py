@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ssl_zoo.analysis.statistics import interval
+from ssl_zoo.analysis.bootstrap import interval
 
 SIZE, DIVERSITY = "log2_frames", "log2_effective"
 MODELS: dict[str, tuple[str, ...]] = {

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ssl_zoo.analysis.counts import class_codes, class_names
 from ssl_zoo.analysis.looks import Starts, looks_of, start_order, starts_in
-from ssl_zoo.analysis.statistics import class_codes, class_names, pick
-from ssl_zoo.analysis.style import about, mode_label, mode_order, number, percent
+from ssl_zoo.analysis.statistics import pick
+from ssl_zoo.analysis.style import mode_order, percent
 
 Record = dict[Any, Any]
 
@@ -29,13 +30,15 @@ def summary_table(results: pd.DataFrame, *, cohort: str = "internal", measure: s
     """Mean macro-F1 per init (row), mode and label fraction (columns) on one test cohort, as aligned text.
 
     `n` is the number of cells (seeds and folds) behind each mean, as a range where it differs; the last line gives the
-    labelled patients per fraction. `measure` is any numeric column of the results.
+    labelled patients per fraction. `measure` is any numeric column of the results. Where the planes name no patients
+    (`unit` is "image"), images stand for them, and the text says so.
     """
     rows = pick(results, cohort=cohort)
     if rows.empty:
         return f"no results for the {cohort} test cohort yet"
+    unit = "image" if "unit" in rows and (rows["unit"] == "image").any() else "patient"
     order = start_order(looks_of(rows))
-    left = _align([["init", "backbone"], *(list(start) for start in order), ["labelled patients", ""]], "<")
+    left = _align([["init", "backbone"], *(list(start) for start in order), [f"labelled {unit}s", ""]], "<")
     blocks = [["", *left]]
     for mode in mode_order(rows["mode"]):
         own = pick(rows, mode=mode)
@@ -55,7 +58,8 @@ def summary_table(results: pd.DataFrame, *, cohort: str = "internal", measure: s
         for parts in zip(*blocks, strict=True)
     ]
     name = "macro-F1" if measure == "f1_macro" else measure
-    return "\n".join([f"{name} on the {cohort} test cohort, mean over n cells (seeds and folds)", *text])
+    marked = "; by image, for the planes name no patients" if unit == "image" else ""
+    return "\n".join([f"{name} on the {cohort} test cohort, mean over n cells (seeds and folds){marked}", *text])
 
 
 def as_text(table: Table) -> str:
@@ -82,90 +86,24 @@ def score_table(table: pd.DataFrame, mode: str, cohort: str, starts: Starts | No
         line = [starts[start].name, start[1]]
         for column, fraction in enumerate(fractions, 2):
             point = pick(rows, init=start[0], backbone=start[1], fraction=fraction).to_dict("records")
-            line.append(_with_interval(point[0], 2) if point else "–")
+            line.append(_score(point[0]) if point else "–")
             if point and point[0]["f1_macro"] == pick(rows, fraction=fraction)["f1_macro"].max():
                 strong.add((place, column))
         lines.append(line)
     return Table(["init", "backbone", *(percent(f) for f in fractions)], lines, 2, frozenset(strong))
 
 
-def _with_interval(point: Record, decimals: int) -> str:
-    limits = f" ({point['low']:.2f}–{point['high']:.2f})" if np.isfinite(point["low"]) else ""
-    return f"{point['f1_macro']:.{decimals}f}{limits}"
+def _score(point: Record) -> str:
+    return in_brackets(f"{point['f1_macro']:.2f}", point["low"], point["high"])
 
 
-def saved_table(saved: pd.DataFrame, cohort: str, starts: Starts | None = None) -> Table:
-    """Labels saved per init and mode, those that need fewest labels first."""
-    starts = looks_of(saved) if starts is None else starts
-    rows = pick(saved, cohort=cohort)
-    lines = []
-    for mode in mode_order(rows["mode"]):
-        order = start_order(starts)
-        own = pick(rows, mode=mode).to_dict("records")
-        own.sort(key=lambda row: order.index((row["init"], row["backbone"])))
-        for row in sorted(own, key=lambda row: (row["fraction"] is None, row["fraction"] or 0)):
-            needs = "not reached"
-            if row["fraction"] is not None:
-                first = row["fraction"] <= row["smallest"] * (1 + 1e-9)
-                needs = f"≤ {percent(row['fraction'])}" if first else about(row["fraction"])
-            limits = "–" if np.isnan(row["low"]) else "not reached"
-            if np.isfinite(row["low"]):
-                limits = f"{about(row['low'])} to {about(row['high']) if np.isfinite(row['high']) else 'not reached'}"
-            share = about(row["reached"]) if np.isfinite(row["reached"]) else "–"
-            goal = f"{row['target']:.2f} (at {percent(row['target_fraction'])})"
-            name = starts[row["init"], row["backbone"]].name
-            lines.append([name, row["backbone"], mode_label(mode), goal, needs, limits, share])
-    columns = [
-        "init",
-        "backbone",
-        "mode",
-        "untrained reaches",
-        "same with",
-        "95\u00a0% interval",
-        "reached in resamples",
-    ]
-    return Table(columns, lines, 3)
-
-
-MEASURES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "precision_macro": "precision",
-    "recall_macro": "recall",
-    "f1_weighted": "weighted F1",
-    "auroc_macro": "AUROC",
-    "ece": "ECE",
-    "seconds": "seconds",
-}
-
-
-def measure_table(results: pd.DataFrame, estimates: pd.DataFrame, starts: Starts | None = None) -> Table:
-    """Every point of the grid: macro-F1, gain, and the means of the other measures over its cells."""
-    keys = ["init", "backbone", "mode", "fraction", "cohort"]
-    measures = [name for name in MEASURES if name in results]
-    means = {key: group[measures].mean().to_dict() for key, group in results.groupby(keys)}
-    starts = looks_of(estimates) if starts is None else starts
-    ranks = {start: place for place, start in enumerate(start_order(starts))}
-    table = estimates.assign(
-        _rank=[ranks[start] for start in zip(estimates["init"], estimates["backbone"], strict=True)]
-    )
-    lines = []
-    for row in table.sort_values(["cohort", "mode", "fraction", "_rank"], kind="stable").to_dict("records"):
-        gain = number(row["difference"], sign=True) if np.isfinite(row["difference"]) else "–"
-        if np.isfinite(row["difference_low"]):
-            gain += f" ({number(row['difference_low'], sign=True)} to {number(row['difference_high'], sign=True)})"
-        p = "–" if not np.isfinite(row["p_holm"]) else "< 0.01" if row["p_holm"] < 0.01 else f"{row['p_holm']:.2f}"
-        mean = means[tuple(row[key] for key in keys)]
-        name = starts[row["init"], row["backbone"]].name
-        line = [name, row["backbone"], mode_label(row["mode"]), row["cohort"], percent(row["fraction"])]
-        line += [str(row["n_cells"]), _with_interval(row, 3), gain, p]
-        lines.append(line + [_value(mean[m], 1 if m == "seconds" else 3) for m in measures])
-    columns = ["init", "backbone", "mode", "cohort", "labels", "cells", "macro-F1", "gain", "p (Holm)"]
-    return Table([*columns, *(MEASURES[m] for m in measures)], lines, 4)
+def in_brackets(text: str, low: float, high: float) -> str:
+    """A score with its interval behind it, "0.71 (0.66–0.76)"; without brackets where there is none."""
+    return f"{text} ({low:.2f}–{high:.2f})" if np.isfinite(low) else text
 
 
 def class_table(predictions: pd.DataFrame) -> Table:
-    """Test images per class, and test patients, in each cohort."""
+    """Test images per class, and test patients, in each cohort; a class without an image is "absent"."""
     classes = class_names(predictions)
     lines = []
     for cohort, rows in predictions.groupby("cohort", sort=False):
@@ -174,7 +112,9 @@ def class_table(predictions: pd.DataFrame) -> Table:
         images = images.drop_duplicates(["image", "_place"])
         counts = np.bincount(class_codes(images["label"], classes), minlength=len(classes))
         patients = images["patient_id"].nunique()
-        lines.append([str(cohort), str(patients), str(len(images)), *(str(count) for count in counts)])
+        lines.append(
+            [str(cohort), str(patients), str(len(images)), *(str(count) if count else "absent" for count in counts)]
+        )
     lines.sort(key=lambda line: (line[0] != "internal", line[0]))
     return Table(["test cohort", "patients", "planes", *classes], lines)
 
@@ -191,7 +131,3 @@ def plain_number(value: Any) -> str:
         return "–"
     whole = abs(value) >= 10 or float(value).is_integer()
     return f"{value:,.0f}".replace(",", "\u202f") if whole else f"{value:.1f}"
-
-
-def _value(value: Any, decimals: int) -> str:
-    return f"{value:.{decimals}f}" if np.isfinite(value) else "–"

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ssl_zoo.analysis.bootstrap import bootstrap_p, holm, interval
 from ssl_zoo.analysis.looks import Start, Starts, has_variants
-from ssl_zoo.analysis.statistics import Estimates, bootstrap_p, holm, interval, pick
+from ssl_zoo.analysis.statistics import Estimates, pick
 from ssl_zoo.analysis.style import number, percent
 from ssl_zoo.analysis.tables import Table
 

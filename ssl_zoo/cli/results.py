@@ -7,24 +7,39 @@ from typing import Annotated
 
 import typer
 
-from ssl_zoo.cli.app import RunFolder, app
+from ssl_zoo.cli.app import app
+from ssl_zoo.errors import UserError
+
+RunFolders = Annotated[list[Path], typer.Argument(help="One run folder, or several to compare.", metavar="RUN")]
 
 
 @app.command()
-def report(run_folder: RunFolder) -> None:
-    """Draw the figures and write report.html of a run folder again.
+def report(
+    run_folders: RunFolders,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the page of several runs goes; beside the first without.")
+    ] = None,
+) -> None:
+    """Draw the figures and write report.html of a run folder again, or one page that compares several runs.
 
     Example: ssl-zoo report runs/demo
+
+    Example: ssl-zoo report runs/as_released runs/fair --out comparison.html
     """
     from ssl_zoo.analysis.report import write_report
 
-    print(write_report(run_folder))
+    if len(run_folders) == 1:
+        if out is not None:
+            raise UserError("--out is for several runs; the report of one run is report.html in its folder")
+        print(write_report(run_folders[0]))
+        return
+    from ssl_zoo.analysis.compare import write_comparison
+
+    print(write_comparison(run_folders, out))
 
 
 @app.command()
-def ranks(
-    run_folders: Annotated[list[Path], typer.Argument(help="One run folder, or several to compare.", metavar="RUN")],
-) -> None:
+def ranks(run_folders: RunFolders) -> None:
     """Is the order of the inits stable over settings and seeds, and between runs?
 
     Example: ssl-zoo ranks runs/as_released runs/fair

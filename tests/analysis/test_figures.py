@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 
 from ssl_zoo.analysis import figures
-from ssl_zoo.analysis.figures.confusion import confusion_counts
+from ssl_zoo.analysis.counts import read_cohort
 from ssl_zoo.analysis.figures.pretraining import MONITORS
 from ssl_zoo.analysis.statistics import Estimates, estimate
 from ssl_zoo.analysis.style import COLOURS, MODE_LINES
@@ -70,7 +70,7 @@ def test_confusion_matrices_count_every_image_of_every_seed(
     results, predictions = whole
     chosen = (results["init"] == "byol") & (results["mode"] == "linear") & (results["fraction"] == 0.05)
     cells = list(results.loc[chosen, "cell"].unique())
-    counts = confusion_counts(predictions, cells, "internal")
+    counts = read_cohort(predictions, "internal").confusion(cells)
     assert counts.sum() == 2 * 300
     assert (counts.sum(1) == 2 * 60).all()
     assert counts.trace() / counts.sum() == pytest.approx(

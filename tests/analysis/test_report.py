@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -44,7 +46,7 @@ class _Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.stack and self.stack[-1] == "h2":
             self.headings.append(data)
-        if "style" not in self.stack:
+        if not {"style", "script", "template"} & set(self.stack):
             self.words.append(data)
 
     @property
@@ -67,12 +69,15 @@ def run(fake_run: Fake, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_report_is_one_small_file_without_network_or_script(run: Path) -> None:
+def test_the_report_is_one_small_file_without_network_whose_only_script_is_its_own(run: Path) -> None:
     text = (run / "report.html").read_text()
     page = _Page(text)
     assert len(text) < 10e6
     assert all(address.startswith(("data:image/", "#")) for address in page.addresses)
-    assert "<script" not in text
+    scripts = re.findall(r"<script>(.*?)</script>", text, re.S)
+    assert len(scripts) == text.count("<script") == 1
+    digest = base64.b64encode(hashlib.sha256(scripts[0].encode()).digest()).decode()
+    assert f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'" in text
     assert not page.stack  # every tag is closed
 
 
@@ -83,8 +88,10 @@ def test_the_report_has_all_its_headings(run: Path) -> None:
         "The data at a glance",
         "Label efficiency",
         "Method by label fraction",
+        "Every two inits",
         "Rank stability",
         "Fairness of budgets",
+        "Calibration",
         "Confusion matrices",
         "Pre-training curves",
         "Results",
@@ -129,6 +136,41 @@ def test_ranks_are_shown_and_written_as_tables(run: Path) -> None:
         assert (run / "figures" / f"{name}.csv").is_file()
 
 
+def test_statistics_are_shown_and_written_as_tables_that_name_what_was_resampled(run: Path) -> None:
+    text = _Page((run / "report.html").read_text()).text
+    for words in ("Labels saved, internal test cohort", "Area, external test cohort", "F1 of each class"):
+        assert words in text
+    for name in ("scores", "pairwise", "label_areas", "label_area_pairs", "labels_saved", "measures"):
+        table = pd.read_csv(run / "figures" / f"{name}.csv")
+        assert len(table)
+        assert set(table["unit"]) == {"patient"}
+    assert "By image" not in text
+
+
+def test_every_table_of_planes_without_patients_is_marked(fake_run: Fake, tmp_path: Path) -> None:
+    run = fake_run(tmp_path, pretraining=False, **(TINY | {"cohorts": ("internal",)}))
+    (run / "planes").mkdir()
+    (run / "planes" / "planes.json").write_text(json.dumps({"classes": [], "unit": "image"}))
+    text = write_report(run, replicates=20).read_text()
+    marked = [part.split('"')[0] for part in text.split('aria-label="')[1:] if "By image: the planes name no" in part]
+    for label in ("Test planes per class", "Labels saved, internal", "Areas, internal", "Ranks", "All measures"):
+        assert label in marked
+    assert "By image, not by patient." in text
+    assert "test images, internal" in text
+    assert set(pd.read_csv(run / "figures" / "measures.csv")["unit"]) == {"image"}
+
+
+def test_a_class_without_a_test_image_is_named_and_not_scored(fake_run: Fake, tmp_path: Path) -> None:
+    run = fake_run(tmp_path, pretraining=False, **TINY)
+    predictions = pd.read_parquet(run / "predictions.parquet")
+    gone = (predictions["cohort"] == "external") & (predictions["label"] == "3VT")
+    predictions[~gone].to_parquet(run / "predictions.parquet")
+    text = _Page(write_report(run, replicates=20).read_text()).text
+    assert "Not scored for want of a test image in the external cohort: 3VT." in text
+    assert "The external test cohort holds no image of 3VT." in text.split("Limits")[-1]
+    assert "absent" in text
+
+
 def test_the_words_of_the_page_are_explained(run: Path) -> None:
     text = _Page((run / "report.html").read_text()).text
     for word in ("init", "macro-F1", "gain", "labelled fraction", "linear probe, fine-tuning"):
@@ -152,6 +194,9 @@ def test_figures_are_saved_as_png_and_svg(run: Path) -> None:
         "ranks",
         "planes",
         "frames",
+        "labels_saved",
+        "pairwise",
+        "calibration_linear",
     ):
         assert {f"{name}.png", f"{name}.svg"} <= names
 

@@ -6,16 +6,10 @@ import pytest
 from scipy import stats
 from sklearn.metrics import f1_score
 
-from ssl_zoo.analysis.statistics import (
-    bootstrap_p,
-    count_cells,
-    crossing,
-    estimate,
-    f1_of_counts,
-    holm,
-    labels_saved,
-    patient_weights,
-)
+from ssl_zoo.analysis.bootstrap import bootstrap_p, holm, patient_weights
+from ssl_zoo.analysis.counts import f1_of_counts, read_cohort
+from ssl_zoo.analysis.labels_saved import crossing, labels_saved
+from ssl_zoo.analysis.statistics import estimate
 from ssl_zoo.errors import UserError
 
 
@@ -43,8 +37,8 @@ def _draw(generator: np.random.Generator, patients: int, skill: float, images: i
 def test_macro_f1_from_patient_counts_equals_scikit_learn_for_the_sample_and_for_a_resample() -> None:
     truth, called, patient = _draw(np.random.default_rng(0), 12, 0.6)
     _, predictions = _cell(truth, called, patient)
-    patients = sorted(predictions["patient_id"].unique())
-    counts = count_cells(predictions, ["c0"], patients, ["a", "b", "c"])[0]  # [P, 3, K]
+    tested = read_cohort(predictions, "internal")
+    patients, counts = tested.patients, tested.counts(["c0"])[0]  # [P, 3, K]
     weights = patient_weights(len(patients), 5, seed=3)
     for weight in weights:
         ours = f1_of_counts(np.einsum("p,pik->ik", weight, counts))

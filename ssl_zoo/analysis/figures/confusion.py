@@ -9,19 +9,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ssl_zoo.analysis.counts import read_cohort
 from ssl_zoo.analysis.looks import Starts, looks_of, start_order, starts_in
-from ssl_zoo.analysis.statistics import class_codes, class_names, pick
-from ssl_zoo.analysis.style import MUTED, mode_label, new_figure, percent, styled, text_on
+from ssl_zoo.analysis.statistics import pick
+from ssl_zoo.analysis.style import MUTED, mode_title, new_figure, percent, styled, text_on
 
 PRINTED = 8  # up to this many classes the cells carry their numbers
-
-
-def confusion_counts(predictions: pd.DataFrame, cells: list[str], cohort: str) -> np.ndarray:
-    """Image counts `[K, K]` (row: true class, column: predicted) summed over cells."""
-    classes = class_names(predictions)
-    rows = predictions.loc[(predictions["cell"].isin(cells) & (predictions["cohort"] == cohort)).to_numpy()]
-    flat = class_codes(rows["label"], classes) * len(classes) + class_codes(rows["predicted"], classes)
-    return np.bincount(flat, minlength=len(classes) ** 2).reshape(len(classes), len(classes))
 
 
 def confusion_matrices(
@@ -36,7 +29,8 @@ def confusion_matrices(
     """One matrix per init, in per cent of each true class, all seeds and folds together."""
     results = pick(results, mode=mode, fraction=fraction, cohort=cohort)
     starts = looks_of(results) if starts is None else starts
-    order, classes = start_order(starts, starts_in(results)), class_names(predictions)
+    order, tested = start_order(starts, starts_in(results)), read_cohort(predictions, cohort)
+    classes = tested.classes
     widest = min(3 if len(classes) > 5 else 5, max(1, len(order)))
     # fewest empty places, then widest
     columns = min(range(min(3, widest), widest + 1), key=lambda n: (-len(order) % n, -n))
@@ -51,7 +45,7 @@ def confusion_matrices(
         for index, start in enumerate(order):
             axis = axes[index]
             own = pick(results, init=start[0], backbone=start[1])
-            counts = confusion_counts(predictions, list(own["cell"]), cohort)
+            counts = tested.confusion([cell for cell in own["cell"] if cell in tested.rows_of])
             totals = counts.sum(1, keepdims=True)
             share = np.where(totals > 0, counts / np.maximum(totals, 1), np.nan)
             axis.imshow(np.ma.masked_invalid(share), cmap=colours, vmin=0, vmax=1, interpolation="none")
@@ -74,6 +68,23 @@ def confusion_matrices(
                         axis.text(column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=7.5, color=ink)
         figure.supxlabel("predicted class", fontsize=9, color=MUTED)
         figure.supylabel("true class", fontsize=9, color=MUTED)
-        title = f"{mode_label(mode)}, {percent(fraction)} of the labels, {cohort} test cohort; % of each true class"
+        title = f"{mode_title(mode)}, {percent(fraction)} of the labels, {cohort} test cohort; % of each true class"
         figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     return figure
+
+
+def confusion_table(
+    results: pd.DataFrame, predictions: pd.DataFrame, *, mode: str, fraction: float, cohort: str
+) -> pd.DataFrame:
+    """The counts of the matrices: init, backbone, mode, fraction, cohort, true, predicted, images (over all cells)."""
+    results = pick(results, mode=mode, fraction=fraction, cohort=cohort)
+    tested = read_cohort(predictions, cohort)
+    rows = []
+    for init, backbone in starts_in(results):
+        own = pick(results, init=init, backbone=backbone)
+        counts = tested.confusion([cell for cell in own["cell"] if cell in tested.rows_of])
+        for (true, predicted), images in np.ndenumerate(counts):
+            classes = (tested.classes[true], tested.classes[predicted])
+            rows.append((init, backbone, mode, fraction, cohort, *classes, int(images)))
+    columns = ["init", "backbone", "mode", "fraction", "cohort", "true", "predicted", "images"]
+    return pd.DataFrame(rows, columns=columns)

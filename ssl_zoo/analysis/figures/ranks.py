@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ssl_zoo.analysis.figures.cells import draw_cells
 from ssl_zoo.analysis.looks import Starts
 from ssl_zoo.analysis.ranks import Ranking, rank_table
-from ssl_zoo.analysis.style import MUTED, mode_label, new_figure, percent, styled, text_on
+from ssl_zoo.analysis.style import MUTED, mode_label, new_figure, percent, styled
 
 
 def rank_chart(ranking: Ranking, starts: Starts) -> Figure:
@@ -29,7 +28,7 @@ def rank_chart(ranking: Ranking, starts: Starts) -> Figure:
     with styled():
         figure = new_figure(min(sum(widths) + 0.8 + 0.08 * max(map(len, names)), 11.0), 0.29 * n + 1.15)
         axes = figure.subplots(1, len(widths), squeeze=False, width_ratios=widths)[0]
-        _cells(axes[0], ranks, "viridis_r", 1, n, lambda value: f"{value:g}")
+        draw_cells(axes[0], ranks, "viridis_r", (1, n), lambda value: f"{value:g}")
         axes[0].set_title("rank in each setting")
         axes[0].set_yticks(range(n), names)
         axes[0].set_xticks(range(m), [percent(setting.fraction).replace("\u00a0", "") for setting in ranking.settings])
@@ -37,28 +36,12 @@ def rank_chart(ranking: Ranking, starts: Starts) -> Figure:
         _means(axes[1], ranking, starts, table["low"].to_numpy(), table["high"].to_numpy())
         if sure:
             chances = table[[f"p_place_{place + 1}" for place in range(n)]].to_numpy()
-            _cells(axes[2], chances, "Blues", 0, 1, lambda value: f"{100 * value:.0f}" if value >= 0.005 else "")
+            draw_cells(axes[2], chances, "Blues", (0, 1), lambda value: f"{100 * value:.0f}" if value >= 0.005 else "")
             axes[2].set_title("chance of each place, %")
             axes[2].set_yticks([])
             axes[2].set_xticks(range(n), range(1, n + 1))
             axes[2].set_xlabel("place by mean rank")
     return figure
-
-
-def _cells(axis: Axes, values: np.ndarray, name: str, low: float, high: float, write: Callable[[float], str]) -> None:
-    colours = matplotlib.colormaps[name]
-    axis.imshow(values, cmap=colours, vmin=low, vmax=high, aspect="auto", interpolation="none")
-    axis.grid(False)
-    axis.tick_params(length=0)
-    for spine in axis.spines.values():
-        spine.set_visible(False)
-    axis.set_xticks(np.arange(values.shape[1] + 1) - 0.5, minor=True)
-    axis.set_yticks(np.arange(values.shape[0] + 1) - 0.5, minor=True)
-    axis.grid(True, which="minor", color="white", linewidth=1.2)
-    axis.tick_params(which="minor", length=0)
-    for (row, column), value in np.ndenumerate(values):
-        ink = text_on(colours((value - low) / (high - low or 1)))
-        axis.text(column, row, write(float(value)), ha="center", va="center", fontsize=7.5, color=ink)
 
 
 def _modes(axis: Axes, ranking: Ranking) -> None:
