@@ -16,6 +16,8 @@ from filelock import FileLock, Timeout
 
 from ssl_zoo.errors import UserError
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what opens a formula in a spreadsheet
+
 
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
@@ -81,10 +83,24 @@ def read_json(source: Path) -> Any:
         raise UserError(f"{source}: not valid JSON ({error})") from None
 
 
+def as_text(value: Any) -> Any:
+    """A value of a CSV cell that no spreadsheet takes for a formula: words that open like one get a ' before them."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def from_text(value: Any) -> Any:
+    """What `as_text` was given."""
+    return value[1:] if isinstance(value, str) and value[:1] == "'" and value[1:].startswith(FORMULA) else value
+
+
 def fingerprint(value: Any) -> str:
     """16 hex digits that change when anything in a JSON-like `value` changes (key order does not count)."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical(value)).hexdigest()[:16]
+
+
+def canonical(value: Any) -> bytes:
+    """The one text of a JSON-like `value`: names in order, no spaces. NaN and infinity are refused."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=str).encode()
 
 
 def fingerprint_file(path: Path) -> str:

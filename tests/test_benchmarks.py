@@ -73,6 +73,38 @@ def test_ingest_reads_the_same_frames_as_plain_loops_do(tmp_path):
     assert len(tables.ingest(rows)) == 4
 
 
+@pytest.mark.slow
+def test_the_fine_tuning_cells_of_a_study_run_as_scripts_of_their_own_too(tmp_path):
+    from experiments.benchmarks import finetuning, tables
+
+    (row,) = run(finetuning, tmp_path)
+    assert (row["cells"], row["processes"]) == (2, 1)
+    assert row["speedup"] == pytest.approx(row["seconds_per_process"] / row["seconds_per_cell"], rel=0.02)
+    assert row["core_speedup"] > 0
+    assert len(tables.finetuning([row])) == 3
+
+
+def test_probes_are_fitted_as_scikit_learn_fits_them(tmp_path):
+    from experiments.benchmarks import probe, tables
+
+    default, exact = run(probe, tmp_path)[::-1]
+    assert (default["tol"], exact["tol"]) == (1e-4, 1e-6)
+    assert default["loop_cells"] == exact["loop_cells"] == 6
+    assert exact["loop_excess"] == pytest.approx(0, abs=1e-4)
+    assert exact["speedup"] == pytest.approx(exact["loop_s"] / exact["seconds"], rel=0.05)
+    assert len(tables.probe([exact])) == 4
+
+
+def test_planning_writes_a_file_for_every_cell_and_finds_it_again(tmp_path):
+    from experiments.benchmarks import planning
+
+    rows = run(planning, tmp_path)
+    assert {row["case"] for row in rows} == {
+        *("plan, 240 cells", "status, 240 cells", "status, for the first time, 240 cells")
+    }
+    assert all(row["seconds"] > 0 for row in rows)
+
+
 def test_memory_is_the_largest_seen_over_a_run(tmp_path):
     from experiments.benchmarks import memory
     from experiments.benchmarks.stores import write_store

@@ -10,12 +10,25 @@ import errno
 import os
 import sys
 
-from ssl_zoo.cli import data, results, study, zoo
+from ssl_zoo.cli import audit, data, encoders, explain, export, predict, results, sources, study, zoo
 from ssl_zoo.cli.app import app
 from ssl_zoo.errors import UserError
 from ssl_zoo.grid.stopping import leave_on_signal
 
-__all__ = ["app", "data", "main", "results", "study", "zoo"]
+__all__ = [
+    "app",
+    "audit",
+    "data",
+    "encoders",
+    "explain",
+    "export",
+    "main",
+    "predict",
+    "results",
+    "sources",
+    "study",
+    "zoo",
+]
 
 
 def main() -> None:

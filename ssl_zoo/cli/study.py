@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,34 +14,68 @@ from ssl_zoo.errors import UserError
 
 if TYPE_CHECKING:
     from ssl_zoo.config import Experiment
+    from ssl_zoo.grid.selection import Selection
     from ssl_zoo.grid.study import Study
 
 
+Only = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PATTERN", help="Only cells of these inits, modes, fractions: simclr, 'moco*/linear/0.1'."),
+]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Only cells that failed before.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan, and do and write nothing.")]
+Executor = Annotated[str | None, typer.Option(help="local or slurm; as compute.executor.")]
+
+
 @app.command()
-def run(experiment: ExperimentFile, overrides: Overrides = None, quiet: Quiet = False) -> None:
+def run(
+    experiment: ExperimentFile,
+    overrides: Overrides = None,
+    quiet: Quiet = False,
+    only: Only = None,
+    retry_failed: RetryFailed = False,
+    dry_run: DryRun = False,
+    executor: Executor = None,
+) -> None:
     """Do everything: scans, frames, pre-training, the grid, tables, figures, report. Resumes.
 
+    What is done stays; what failed is tried again. --only may be given several times; its parts, between slashes,
+    are names of inits, modes and fractions, with * and ?.
+
     Example: ssl-zoo run experiments/demo.yaml pretrain.batch_size=64
+
+    Example: ssl-zoo run experiments/phantom.yaml --executor slurm compute.slurm.partition=gpu compute.slurm.gpus=1
     """
-    _run(experiment, overrides, quiet, ("pretrain", "evaluate"))
+    wanted = _selection(only, retry_failed)
+    _run(experiment, _with_executor(overrides, executor), quiet, ("pretrain", "evaluate"), wanted, dry_run)
 
 
 @app.command()
-def pretrain(experiment: ExperimentFile, overrides: Overrides = None, quiet: Quiet = False) -> None:
+def pretrain(
+    experiment: ExperimentFile, overrides: Overrides = None, quiet: Quiet = False, executor: Executor = None
+) -> None:
     """Only the encoders of an experiment.
 
     Example: ssl-zoo pretrain experiments/demo.yaml "pretrain.methods=[byol]"
     """
-    _run(experiment, overrides, quiet, ("pretrain",))
+    _run(experiment, _with_executor(overrides, executor), quiet, ("pretrain",))
 
 
 @app.command()
-def evaluate(experiment: ExperimentFile, overrides: Overrides = None, quiet: Quiet = False) -> None:
+def evaluate(
+    experiment: ExperimentFile,
+    overrides: Overrides = None,
+    quiet: Quiet = False,
+    only: Only = None,
+    retry_failed: RetryFailed = False,
+    executor: Executor = None,
+) -> None:
     """Only the cells of an experiment whose encoders are trained.
 
     Example: ssl-zoo evaluate experiments/demo.yaml "transfer.modes=[linear]"
     """
-    _run(experiment, overrides, quiet, ("evaluate",))
+    wanted = _selection(only, retry_failed)
+    _run(experiment, _with_executor(overrides, executor), quiet, ("evaluate",), wanted)
 
 
 @app.command()
@@ -50,30 +84,64 @@ def status(run_folder: RunFolder) -> None:
 
     Example: ssl-zoo status runs/demo
     """
-    from ssl_zoo.grid.experiment import status as table_of
+    from ssl_zoo.grid.outline import at_work
+    from ssl_zoo.grid.outline import status as table_of
+    from ssl_zoo.grid.progress import in_words
 
     if not (run_folder / "planes" / "planes.json").is_file():
         raise UserError(f"{run_folder}: not a run folder, or one whose data is not prepared yet")
     table = table_of(run_folder)
+    table["left"] = [in_words(seconds) if seconds else "" for seconds in table.pop("left_s")]
     print(table.to_string(index=False))
     print(f"{table['done'].sum()} of {table['cells'].sum()} cells done, {table['failed'].sum()} failed")
+    for claim in at_work(run_folder):
+        print(f"at work: {claim.job} {claim.share:.0%} {claim.line} ({claim.by})")
 
 
-def _run(experiment: Path, overrides: list[str] | None, quiet: bool, stages: tuple[str, ...]) -> None:
+def _selection(only: list[str] | None, retry_failed: bool) -> Selection:
+    from ssl_zoo.grid.selection import Selection
+
+    return Selection(tuple(only or ()), retry_failed)
+
+
+def _with_executor(overrides: list[str] | None, executor: str | None) -> list[str]:
+    return [*(overrides or []), *([f"compute.executor={executor}"] if executor else [])]
+
+
+def _run(
+    experiment: Path,
+    overrides: list[str],
+    quiet: bool,
+    stages: tuple[str, ...],
+    wanted: Selection | None = None,
+    dry_run: bool = False,
+) -> None:
     from ssl_zoo.config import load_experiment
 
     started = time.monotonic()
-    loaded = load_experiment(experiment, overrides or [])
+    loaded = load_experiment(experiment, overrides)
 
     from ssl_zoo.analysis.report import write_report
     from ssl_zoo.analysis.tables import summary_table
     from ssl_zoo.grid.cells import load_results
-    from ssl_zoo.grid.experiment import run_experiment
+    from ssl_zoo.grid.experiment import EVERYTHING, run_experiment
+    from ssl_zoo.grid.outline import dry_run as plan_of
+    from ssl_zoo.grid.study import check_inputs
     from ssl_zoo.grid.together import run_together
     from ssl_zoo.pretraining.processes import launch_of
 
-    work = run_experiment if launch_of().size == 1 else run_together
-    outcome = work(loaded, stages=stages, progress=not quiet, tell=(lambda line: None) if quiet else print)
+    wanted = wanted or EVERYTHING
+    if dry_run:
+        check_inputs(loaded)
+        print(plan_of(loaded, wanted))
+        return
+    tell = (lambda line: None) if quiet else print
+    if launch_of().size == 1:
+        outcome = run_experiment(loaded, stages=stages, wanted=wanted, progress=not quiet, tell=tell)
+    elif wanted.is_all and loaded.compute.executor == "local":
+        outcome = run_together(loaded, stages=stages, progress=not quiet, tell=tell)
+    else:
+        raise UserError("--only, --retry-failed and --executor slurm are for one process, not for torchrun or srun")
     if outcome is None:  # one of several processes, and not the first
         return
     if not quiet:

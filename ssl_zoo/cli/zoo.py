@@ -30,11 +30,11 @@ def methods(
         facts = dict(row)
         head = f"{facts.pop('method')}: {facts.pop('family')}, {facts.pop('paper')}"
         if not names or row["method"] in names:
-            blocks.append("\n".join([head, *(_fact(label, text) for label, text in facts.items() if text)]))
+            blocks.append("\n".join([head, *(fact(label, text) for label, text in facts.items() if text)]))
     print("\n\n".join(blocks))
 
 
-def _fact(label: str, text: str) -> str:
+def fact(label: str, text: str) -> str:
     """A line of a block, and as many below it as the text takes in 120 columns."""
     indent = 18
     return textwrap.fill(f"  {label:<{indent - 2}}{text}", 120, subsequent_indent=" " * indent, break_long_words=False)

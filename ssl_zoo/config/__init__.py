@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ssl_zoo.config.check import CRITERIA, MODES, ON_COLLAPSE, RECIPES
+from ssl_zoo.config.check import CRITERIA, EXECUTORS, MODES, ON_COLLAPSE, RECIPES
 from ssl_zoo.config.load import dump, load_experiment
 from ssl_zoo.config.schema import (
+    WHICH_CELLS,
     BudgetConfig,
     ComputeConfig,
     Experiment,
@@ -14,6 +15,7 @@ from ssl_zoo.config.schema import (
     PlanesConfig,
     PretrainConfig,
     ScansConfig,
+    SlurmConfig,
     TransferConfig,
     TuningConfig,
 )
@@ -21,9 +23,11 @@ from ssl_zoo.config.variants import frames_of, variants_of
 
 __all__ = [
     "CRITERIA",
+    "EXECUTORS",
     "MODES",
     "ON_COLLAPSE",
     "RECIPES",
+    "WHICH_CELLS",
     "BudgetConfig",
     "ComputeConfig",
     "Experiment",
@@ -33,6 +37,7 @@ __all__ = [
     "PlanesConfig",
     "PretrainConfig",
     "ScansConfig",
+    "SlurmConfig",
     "TransferConfig",
     "TuningConfig",
     "dump",

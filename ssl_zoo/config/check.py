@@ -26,10 +26,24 @@ from ssl_zoo.config.schema import (
 from ssl_zoo.config.variants import frames_of, variants_of
 from ssl_zoo.errors import UserError, unknown
 
-MODES = ("linear", "finetune")
+MODES = ("linear", "knn", "prototype", "finetune")
 RECIPES = ("paper", "tuned")
 CRITERIA = ("probe", "rankme")
 ON_COLLAPSE = ("warn", "stop")
+UNITS = ("patient", "image")
+ON_LEAK = ("refuse", "warn")
+EXECUTORS = ("local", "slurm")
+SLURM_KEYS = {  # options of sbatch that have a key of their own -> that key
+    "partition": "partition",
+    "account": "account",
+    "array": "tasks",
+    "gpus": "gpus",
+    "gpus-per-node": "gpus",
+    "cpus-per-task": "cpus",
+    "mem": "memory_gb",
+    "time": "minutes",
+    "signal": "warning_s",
+}
 
 
 @dataclass(frozen=True)
@@ -80,7 +94,7 @@ def check(experiment: Experiment, source: str) -> None:
     for name in experiment.pretrain.variants:
         sentence = f"'{name}' may have letters, digits and . _ + - only"
         keys.need(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name) is not None, "pretrain.variants", sentence)
-    _check_transfer(experiment.transfer, keys)
+    _check_transfer(experiment.transfer, experiment.planes, keys)
     _check_compute(experiment.compute, keys)
 
 
@@ -146,9 +160,11 @@ def _check_planes(planes: PlanesConfig, keys: Keys) -> None:
     keys.need(0 <= planes.val_fraction < 1, "planes.val_fraction", "must lie between 0 and 1")
     both = planes.val_fraction + planes.test_fraction
     keys.need(both < 1, "planes.test_fraction", "leaves no patient for training")
+    keys.one_of("planes.unit", planes.unit, UNITS)
+    keys.one_of("planes.audit", planes.audit, ON_LEAK, "answer to leaks")
 
 
-def _check_transfer(transfer: TransferConfig, keys: Keys) -> None:
+def _check_transfer(transfer: TransferConfig, planes: PlanesConfig, keys: Keys) -> None:
     keys.distinct("transfer.modes", transfer.modes)
     for mode in transfer.modes:
         keys.one_of("transfer.modes", mode, MODES)
@@ -164,6 +180,13 @@ def _check_transfer(transfer: TransferConfig, keys: Keys) -> None:
     if transfer.linear.lambdas is not None:
         keys.distinct("transfer.linear.lambdas", transfer.linear.lambdas)
         keys.need(min(transfer.linear.lambdas) > 0, "transfer.linear.lambdas", "must be more than 0")
+    keys.need(transfer.knn.k >= 1, "transfer.knn.k", "must be at least 1")
+    for key, numbers in (("seeds", transfer.finetune.seeds), ("folds", transfer.finetune.folds)):
+        if numbers is not None:
+            keys.distinct(f"transfer.finetune.{key}", numbers)
+    for fold in transfer.finetune.folds or []:
+        inside = 0 <= fold < (planes.folds if planes.protocol == "cross_validation" else 1)
+        keys.need(inside, "transfer.finetune.folds", f"{fold} is no fold of the experiment (they count from 0)")
     keys.need(transfer.finetune.steps >= 1, "transfer.finetune.steps", "must be at least 1")
     keys.need(transfer.finetune.batch_size >= 2, "transfer.finetune.batch_size", "must be at least 2")
 
@@ -173,3 +196,24 @@ def _check_compute(compute: ComputeConfig, keys: Keys) -> None:
     for key in ("threads", "devices", "num_nodes"):
         keys.need(getattr(compute, key) >= 1, f"compute.{key}", "must be at least 1")
     keys.need(compute.workers is None or compute.workers >= 1, "compute.workers", "must be at least 1")
+    keys.one_of("compute.executor", compute.executor, EXECUTORS, "executor")
+    slurm = compute.slurm
+    for key, least in (("tasks", 1), ("gpus", 0), ("minutes", 1), ("warning_s", 1), ("requeues", 0)):
+        keys.need(getattr(slurm, key) >= least, f"compute.slurm.{key}", f"must be at least {least}")
+    keys.need(slurm.cpus is None or slurm.cpus >= 1, "compute.slurm.cpus", "must be at least 1")
+    keys.need(0 < slurm.memory_gb < math.inf, "compute.slurm.memory_gb", "must be more than 0")
+    keys.need(1 <= slurm.lost_after_s < math.inf, "compute.slurm.lost_after_s", "must be at least 1 second")
+    keys.need(slurm.warning_s < 60 * slurm.minutes, "compute.slurm.warning_s", "is not less than compute.slurm.minutes")
+    keys.need(
+        compute.executor == "local" or compute.num_nodes == 1,
+        "compute.num_nodes",
+        "must be 1 with compute.executor=slurm, whose tasks each have one machine",
+    )
+    keys.need(
+        slurm.gpus == 0 or slurm.gpus >= compute.devices,
+        "compute.slurm.gpus",
+        f"is less than the compute.devices={compute.devices} that share a pre-training run",
+    )
+    for name in slurm.options:
+        own = SLURM_KEYS.get(str(name).replace("_", "-"))
+        keys.need(own is None, f"compute.slurm.options.{name}", f"has a key of its own, compute.slurm.{own}")

@@ -54,6 +54,8 @@ def load_experiment(path: Path | str, overrides: Sequence[str] = ()) -> Experime
     except OmegaConfBaseException as error:
         raise wrong_type(error, str(path)) from error
     assert isinstance(experiment, Experiment)
+    if experiment.published:  # whether it is there is asked before work, not by those who read a run folder elsewhere
+        experiment = dataclasses.replace(experiment, published=str((path.parent / experiment.published).resolve()))
     _check_variants(experiment, str(path))
     check(experiment, str(path))
     return experiment

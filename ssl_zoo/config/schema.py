@@ -22,7 +22,7 @@ class PhantomConfig:
 
 @dataclass(frozen=True)
 class ScansConfig:
-    """Unlabelled scans: `phantom`, a folder, or a scan table (.csv)."""
+    """Unlabelled scans: `phantom`, a folder, a scan table (.csv) or `source:/path`."""
 
     source: str = "phantom"
     patient_pattern: str | None = None  # regex over the relative path, for bare folders
@@ -137,11 +137,18 @@ class PlanesConfig:
     source: str = "phantom"
     patient_pattern: str | None = None  # regex over the relative path, for image folders
     classes: list[str] | None = None  # in the order of the outputs; null: the sorted labels of the table
-    protocol: str = "holdout"
+    labels: dict[str, str | None] = field(default_factory=dict)  # label of the source -> class; null: leave it out
+    external: str | None = None  # a second source, which is only ever tested on
+    external_labels: dict[str, str | None] = field(default_factory=dict)  # as `labels`, of the external source
+    unit: str = "patient"  # patient | image: each image file stands for itself, where patients are not known
+    allow_outside: bool = False  # whether paths and links may leave the folder of the table
+    protocol: str = "holdout"  # holdout (that of the table's column `split`, where it has one) | cross_validation
     folds: int = 5
     val_fraction: float = 0.1
     test_fraction: float = 0.3
     seed: int = 0
+    splits: str | None = None  # the planes/splits.json of another run on the same table: exactly its division
+    audit: str = "refuse"  # refuse | warn: what to do when the audit finds a leak
 
 
 @dataclass(frozen=True)
@@ -152,19 +159,35 @@ class LinearConfig:
 
 
 @dataclass(frozen=True)
+class KnnConfig:
+    """Nearest neighbours by cosine among frozen features."""
+
+    k: int = 20  # neighbours that vote; at most the subset's images over its classes
+
+
+WHICH_CELLS = ("fractions", "seeds", "folds")  # keys of fine-tuning that say which cells there are, not what is in one
+
+
+@dataclass(frozen=True)
 class FinetuneConfig:
     """Full fine-tuning for a fixed number of steps."""
 
     steps: int = 300
     batch_size: int = 32
     lr: float = 1e-3  # of the head
+    lr_choices: list[float] | None = None  # choose among these by patients held out within the subset; null: `lr`
     layer_decay: float = 0.75  # factor on the learning rate for each layer below the head
     weight_decay: float = 0.05
     warmup: float = 0.1  # fraction of the steps
     dropout: float = 0.0
+    head_batchnorm: bool = True  # standardise the features for the head; without it a ViT needs many times the steps
     label_smoothing: float = 0.0
+    class_weights: bool = True  # each class of the subset weighs the same in the loss: n / (classes x images of it)
+    views: dict[str, Any] = field(default_factory=dict)  # changes to the mild view, e.g. rotation; {flip: 0} where
+    # a label says left or right
     fractions: list[float] | None = None  # null: those of `transfer`
     seeds: list[int] | None = None
+    folds: list[int] | None = None  # of a cross-validation, e.g. [0]: one hold-out, where all would take too long
 
 
 @dataclass(frozen=True)
@@ -172,11 +195,29 @@ class TransferConfig:
     """The label-efficiency grid: inits x modes x fractions x folds x seeds."""
 
     inits: list[str] = field(default_factory=lambda: ["random"])  # beside the pre-trained encoders
-    modes: list[str] = field(default_factory=lambda: ["linear", "finetune"])
+    modes: list[str] = field(default_factory=lambda: ["linear", "finetune"])  # linear | knn | prototype | finetune
     fractions: list[float] = field(default_factory=lambda: [0.01, 0.05, 0.1, 0.25, 0.5, 1.0])
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     linear: LinearConfig = field(default_factory=LinearConfig)
+    knn: KnnConfig = field(default_factory=KnnConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+
+
+@dataclass(frozen=True)
+class SlurmConfig:
+    """One job array on a Slurm cluster, for `compute.executor: slurm`. No number depends on any of it."""
+
+    partition: str | None = None  # null: the cluster's default
+    account: str | None = None
+    tasks: int = 8  # of the array, at most; fewer where there is less to do
+    gpus: int = 0  # of each task
+    cpus: int | None = None  # of each task; null: compute.threads * compute.devices for each job at a time
+    memory_gb: float = 16.0  # of each task
+    minutes: int = 240  # of each task, after which it is queued again and goes on
+    warning_s: int = 120  # how long before its end a task is told, so that pre-training saves its place
+    requeues: int = 100  # how often a task may run out of time
+    lost_after_s: float = 120.0  # a job is given to another task when its own has shown no sign of life for so long
+    options: dict[str, Any] = field(default_factory=dict)  # further options of sbatch, e.g. {constraint: a100}
 
 
 @dataclass(frozen=True)
@@ -190,6 +231,8 @@ class ComputeConfig:
     num_nodes: int = 1  # machines that share each pre-training run; torchrun or srun must start the command on them
     precision: str = "auto"  # auto | fp32 | bf16
     checkpoint_every_s: float = 30.0
+    executor: str = "local"  # local: processes of this machine | slurm: tasks of a cluster that shares the run folder
+    slurm: SlurmConfig = field(default_factory=SlurmConfig)
 
 
 @dataclass(frozen=True)
@@ -200,6 +243,8 @@ class Experiment:
     title: str = ""
     folder: str | None = None  # the data's root, for `${folder}/scans.csv` below
     folder_hint: str = ""  # the sentence that is shown when `folder` does not exist
+    weights: str | None = None  # the root of weight files, for `${weights}/file.pt` below
+    published: str | None = None  # a table of published numbers, relative to the experiment file, for the report
     data: str = "data"  # where the phantom's files go
     runs: str = "runs"
     phantom: PhantomConfig = field(default_factory=PhantomConfig)

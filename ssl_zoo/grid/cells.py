@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ssl_zoo.errors import UserError
-from ssl_zoo.files import read_json, replacing, write_json, write_text
+from ssl_zoo.files import as_text, from_text, read_json, replacing, write_json, write_text
+from ssl_zoo.grid.ledger import look
 from ssl_zoo.grid.plan import Cell
 
 RESULT_COLUMNS = [
@@ -35,8 +36,10 @@ RESULT_COLUMNS = [
     "f1_weighted",
     "auroc_macro",
     "ece",
+    "classes_missing",  # of the cohort's test set; macro scores leave them out. Names joined by "; "
     "seconds",
     "cell",
+    "unit",  # "patient", or "image" where the planes name no patients and each image counts as one
 ]
 
 
@@ -79,11 +82,11 @@ def read_cell(run: Path, key: str) -> dict[str, Any] | None:
 def finished(run: Path, cells: Iterable[Cell]) -> tuple[set[str], dict[str, str]]:
     """The keys of the cells that have a result, and the errors of those that failed."""
     done, failed = set(), {}
-    present = {path.stem for path in (run / "cells").glob("*.json")}
+    known = look(run)
     for cell in cells:
-        if cell.key in present and (record := read_cell(run, cell.key)) is not None:
-            if "error" in record:
-                failed[cell.key] = record["error"]
+        if (entry := known.get(cell.key)) is not None:
+            if entry.error is not None:
+                failed[cell.key] = entry.error
             else:
                 done.add(cell.key)
     return done, failed
@@ -91,13 +94,15 @@ def finished(run: Path, cells: Iterable[Cell]) -> tuple[set[str], dict[str, str]
 
 def write_tables(run: Path, experiment: str, cells: Iterable[Cell], planes: pd.DataFrame, classes: list[str]) -> bool:
     """Gather the planned cells that are done into `results.csv` and `predictions.parquet`; whether they changed."""
-    results, predictions = [], []
+    results, predictions, unit = [], [], _unit(run)
     for cell in cells:
         record = read_cell(run, cell.key)
         if record is None or "error" in record:
             continue
         for cohort, scores in record["cohorts"].items():
-            results.append({"experiment": experiment, **record, "cohort": cohort, **scores})
+            missing = "; ".join(scores.get("classes_missing") or [])
+            facts = {"cohort": cohort, **scores, "classes_missing": missing, "unit": unit}
+            results.append({"experiment": experiment, **record, **facts})
         with np.load(run / "cells" / f"{cell.key}.npz") as saved:
             rows, probabilities = saved["rows"], saved["probabilities"]
         tested = planes.iloc[rows]
@@ -116,6 +121,8 @@ def write_tables(run: Path, experiment: str, cells: Iterable[Cell], planes: pd.D
         )
     table = pd.DataFrame(results, columns=RESULT_COLUMNS)
     table["pretrain_seed"] = table["pretrain_seed"].astype("Int64")
+    words = table.select_dtypes(exclude="number").columns
+    table[words] = table[words].map(as_text)
     text = table.to_csv(index=False)
     path = run / "results.csv"
     if path.is_file() and (run / "predictions.parquet").is_file() and path.read_text(encoding="utf-8") == text:
@@ -126,14 +133,23 @@ def write_tables(run: Path, experiment: str, cells: Iterable[Cell], planes: pd.D
     return True
 
 
+def _unit(run: Path) -> str:
+    """What the planes of a run are split and resampled by."""
+    path = run / "planes" / "planes.json"
+    about = read_json(path) if path.is_file() else {}
+    return "image" if about.get("by_image") or about.get("unit") == "image" else "patient"
+
+
 def load_results(run: Path | str) -> pd.DataFrame:
     """One row per cell and cohort of a run folder, as in `results.csv`."""
     path = Path(run) / "results.csv"
     if not path.is_file():
         raise UserError(f"{path}: no such file; has the experiment been run?")
-    return pd.read_csv(path, dtype={"method": str, "cell": str, "pretrain_seed": "Int64"}, keep_default_na=True).fillna(
-        {"method": ""}
-    )
+    types = {"method": str, "cell": str, "pretrain_seed": "Int64", "classes_missing": str}
+    table = pd.read_csv(path, dtype=types, keep_default_na=True).fillna({"method": "", "classes_missing": ""})
+    words = table.select_dtypes(exclude="number").columns
+    table[words] = table[words].map(from_text)
+    return table
 
 
 def load_predictions(run: Path | str) -> pd.DataFrame:

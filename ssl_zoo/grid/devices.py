@@ -15,8 +15,12 @@ def devices_of(compute: ComputeConfig) -> list[str]:
     """The device of each worker, of which a pre-training run takes `compute.devices`.
 
     On GPUs every worker has that many of them, the first of which is named and evaluates alone; on the CPU there is a
-    worker for each `threads * devices` cores. Raises UserError for devices that are not there.
+    worker for each `threads * devices` cores of this machine, or of this process's part in a Slurm job. With
+    `executor: slurm` the devices are elsewhere, and the tasks there look for themselves (see `grid.slurm`).
+    Raises UserError for devices that are not there.
     """
+    if compute.executor == "slurm":
+        return [compute.device]
     cuda = torch.cuda.is_available()
     if compute.device == "cuda" and not cuda:
         raise UserError("compute.device: 'cuda' is asked for, and torch finds no CUDA device")
@@ -26,8 +30,14 @@ def devices_of(compute: ComputeConfig) -> list[str]:
             raise UserError(f"compute.devices: {compute.devices} GPUs are asked for, and torch finds {count}")
         groups = count // compute.devices
         return [f"cuda:{k % groups * compute.devices}" for k in range(compute.workers or groups)]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = _cores()
     return ["cpu"] * (compute.workers or max(1, min(16, cores // (compute.threads * compute.devices))))
+
+
+def _cores() -> int:
+    """The cores that this process may use: where Slurm does not bind its tasks to theirs, it says how many they are."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, int(os.environ.get("SLURM_CPUS_PER_TASK", cores)))
 
 
 def processes_of(compute: ComputeConfig) -> int:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import pandas as pd
-
 from ssl_zoo.config import Experiment
+from ssl_zoo.grid.audit import audit_lines
 from ssl_zoo.grid.cells import finished, write_tables
 from ssl_zoo.grid.jobs import STAGES, Job, pending_jobs, tuning_jobs
+from ssl_zoo.grid.outline import outline, summary
 from ssl_zoo.grid.plan import Cell, Plan, Pretraining, make_plan
-from ssl_zoo.grid.pretrain import is_trained
 from ssl_zoo.grid.run import only_runner, run_jobs
-from ssl_zoo.grid.study import Study, check_inputs, open_study, prepare
+from ssl_zoo.grid.selection import Selection, select
+from ssl_zoo.grid.slurm import check_slurm, refuse_others, run_on_slurm
+from ssl_zoo.grid.study import Study, check_inputs, prepare
 from ssl_zoo.grid.tuning import all_rungs, write_choices
+
+EVERYTHING = Selection()
 
 
 @dataclass(frozen=True)
@@ -42,43 +44,63 @@ def run_experiment(
     experiment: Experiment,
     *,
     stages: tuple[str, ...] = STAGES,
+    wanted: Selection = EVERYTHING,
     progress: bool = True,
     tell: Callable[[str], None] = print,
 ) -> Outcome:
     """Prepare, pre-train, evaluate and gather the tables; go on where an earlier run stopped.
 
+    Cells that failed before are tried again; with `wanted.retry_failed` they alone are.
     Raises UserError before any work when an input is wrong, or when another process works in the run folder.
     """
+    on_slurm = experiment.compute.executor == "slurm"
     check_inputs(experiment)
+    if on_slurm:
+        check_slurm()
     with only_runner(experiment.run_folder):
+        refuse_others(experiment)
         study = prepare(experiment, progress=progress)
-        return work_through(study, run_jobs, stages=stages, progress=progress, tell=tell)
+        execute = run_on_slurm if on_slurm else run_jobs
+        return work_through(study, execute, stages=stages, wanted=wanted, progress=progress, tell=tell)
 
 
 def work_through(
-    study: Study, execute: Execute, *, stages: tuple[str, ...], progress: bool, tell: Callable[[str], None]
+    study: Study,
+    execute: Execute,
+    *,
+    stages: tuple[str, ...],
+    progress: bool,
+    tell: Callable[[str], None],
+    wanted: Selection = EVERYTHING,
 ) -> Outcome:
     """Everything that a prepared study lacks: first the learning rates, then encoders and cells, then the tables."""
+    for line in audit_lines(study.run):
+        tell(line)
     lost: dict[str, str] = {}
-    if "pretrain" in stages and (jobs := tuning_jobs(study)):
+    part = part_of(study, make_plan(study), wanted)
+    inits = None if wanted.is_all else {pretraining.init.name for pretraining in part.pretrainings}
+    if "pretrain" in stages and (jobs := tuning_jobs(study, inits)):
         rungs = len(all_rungs(study))
         tell(f"{study.experiment.name}: {rungs} short runs to choose learning rates ({rungs - len(jobs)} done)")
         lost = execute(study, jobs, progress=progress)
     for line in write_choices(study):
         tell(line)
-    plan = make_plan(study)
+    plan = make_plan(study)  # the learning rates are known now, and with them the keys of the cells
+    part = part_of(study, plan, wanted)
     blocked = {
-        pretraining.init.folder: _why(pretraining, lost) for pretraining in plan.pretrainings if pretraining.missing
+        pretraining.init.folder: _why(pretraining, lost) for pretraining in part.pretrainings if pretraining.missing
     }
-    jobs = pending_jobs(study, plan, stages=stages)
-    done, _ = finished(study.run, plan.cells)
-    trained = sum(not p.missing and is_trained(study, p.training) for p in plan.pretrainings)
-    tell(
-        f"{study.experiment.name}: {len(plan.pretrainings)} encoders to pre-train ({trained} done), "
-        f"{len(plan.cells)} cells ({len(done)} done)"
-    )
+    jobs = pending_jobs(study, part, stages=stages)
+    if jobs:
+        tell(outline(study, part, left_to_others=stages != STAGES))
+    tell(summary(study, part))
     errors = execute(study, jobs, failed=blocked, progress=progress) if jobs else {}
-    return gather(study, plan, {} if "evaluate" in stages else blocked | errors)
+    return gather(study, plan, part, jobs, blocked | errors, stages)
+
+
+def part_of(study: Study, plan: Plan, wanted: Selection) -> Plan:
+    """The wanted part of the plan; see `select`."""
+    return plan if wanted.is_all else select(plan, wanted, finished(study.run, plan.cells)[1])
 
 
 def _why(pretraining: Pretraining, lost: Mapping[str, str]) -> str:
@@ -87,34 +109,31 @@ def _why(pretraining: Pretraining, lost: Mapping[str, str]) -> str:
     return own[0] if own else pretraining.missing
 
 
-def gather(study: Study, plan: Plan, errors: dict[str, str]) -> Outcome:
-    """Write `results.csv` and `predictions.parquet` from the cells that are done."""
-    changed = write_tables(study.run, study.experiment.name, plan.cells, study.planes.table, list(study.planes.classes))
-    done, failed = finished(study.run, plan.cells)
-    reasons = {_words(study, cell): failed[cell.key] for cell in plan.cells if cell.key in failed}
-    return Outcome(study.run, len(done), reasons | errors, changed)
+def gather(
+    study: Study, plan: Plan, part: Plan, jobs: list[Job], errors: Mapping[str, str], stages: tuple[str, ...]
+) -> Outcome:
+    """Write `results.csv` and `predictions.parquet` from the cells that are done; say what of `part` has failed.
+
+    `errors` are those of the jobs. Cells have theirs in their files, unless the disk took none.
+    """
+    table, classes = study.planes.table, list(study.planes.classes)
+    reasons: dict[str, str] = {} if "evaluate" in stages else dict(errors)
+    changed = False
+    try:
+        changed = write_tables(study.run, study.experiment.name, plan.cells, table, classes)
+    except OSError as error:
+        reasons["results.csv and predictions.parquet"] = f"{error.strerror}; run again to write them"
+    done, failed = finished(study.run, part.cells)
+    told = {cell.key: errors[job.name] for job in jobs if job.name in errors for cell in job.cells}
+    for cell in part.cells:
+        if cell.key not in done and (why := told.get(cell.key) or failed.get(cell.key)):
+            reasons[words(study, cell)] = why
+    return Outcome(study.run, len(done), reasons, changed)
 
 
-def _words(study: Study, cell: Cell) -> str:
+def words(study: Study, cell: Cell) -> str:
+    """A cell as people name it."""
     init = cell.init
     several = len(study.experiment.pretrain.seeds) > 1 and init.pretrain_seed is not None
     start = f"{init.name} ({init.backbone}{f', pre-training seed {init.pretrain_seed}' if several else ''})"
     return f"{start} {cell.mode} {cell.fraction:g} fold {cell.fold} seed {cell.seed}"
-
-
-def status(run: Path) -> pd.DataFrame:
-    """One row per init and mode of a run folder: `init, backbone, encoder, mode, cells, done, failed`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        study = open_study(run)
-        plan = make_plan(study)
-    done, failed = finished(run, plan.cells)
-    untrained = {p.init: "not trained yet" for p in plan.pretrainings if p.missing or not is_trained(study, p.training)}
-    rows = []
-    for cell in plan.cells:
-        init = cell.init
-        trained = untrained.get(init, "")
-        rows.append((init.name, init.backbone, trained, cell.mode, 1, cell.key in done, cell.key in failed))
-    table = pd.DataFrame(rows, columns=["init", "backbone", "encoder", "mode", "cells", "done", "failed"])
-    keys = ["init", "backbone", "encoder", "mode"]
-    return pd.DataFrame(table.groupby(keys, sort=False, as_index=False)[["cells", "done", "failed"]].sum())

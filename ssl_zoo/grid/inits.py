@@ -1,4 +1,4 @@
-"""What downstream runs start from: random weights, ImageNet's, a pre-trained encoder's."""
+"""What downstream runs start from: random weights, ImageNet's, a pre-trained encoder's, a published one's."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from pathlib import Path
 
 from ssl_zoo.config import Experiment
 from ssl_zoo.encoders.files import CARD, encoder_file_fingerprint, read_card
-from ssl_zoo.encoders.imagenet import imagenet_fingerprint
+from ssl_zoo.encoders.fitting import Fit
+from ssl_zoo.encoders.imagenet import imagenet_fingerprint, parse_imagenet
+from ssl_zoo.encoders.published import PUBLISHED, check_published, parse_published, published_fingerprint
 from ssl_zoo.errors import UserError, unknown
+from ssl_zoo.files import fingerprint
 from ssl_zoo.grid.entrants import backbones, entrants
 
 
@@ -16,12 +19,14 @@ from ssl_zoo.grid.entrants import backbones, entrants
 class Init:
     """What a downstream run starts from."""
 
-    name: str  # random | imagenet | a method | method@variant | the name of an encoder folder
+    name: str  # random | imagenet | a method | method@variant | usf_mae, ... | the name of an encoder folder
     backbone: str
     method: str = ""
     pretrain_seed: int | None = None
-    path: str | None = None  # the encoder folder, or a file of ImageNet weights
+    path: str | None = None  # the encoder folder, a file of ImageNet weights, or a published encoder's whole spec
     fingerprint: str = ""  # empty for `random`, whose weights are drawn from each cell's own seed
+    fit: Fit | None = None  # the images that it wants, where they differ from the run's letterboxed `frames.size`
+    published: bool = False
 
     @property
     def folder(self) -> str:
@@ -30,33 +35,61 @@ class Init:
 
 
 def given_inits(experiment: Experiment) -> list[Init]:
-    """The inits of `transfer.inits`; `random` runs for each backbone even when it is not named."""
-    found: list[Init] = []
-    for spec in experiment.transfer.inits:
-        name, _, path = spec.partition(":")
-        if name == "imagenet":
-            for backbone in backbones(experiment):
-                found.append(Init(name, backbone, path=path or None, fingerprint=imagenet_fingerprint(backbone, path)))
-        elif (Path(spec) / CARD).is_file():
-            card = read_card(Path(spec))
-            found.append(
-                Init(
-                    Path(spec).name,
-                    card.backbone,
-                    method=card.method,
-                    pretrain_seed=card.seed,
-                    path=spec,
-                    fingerprint=encoder_file_fingerprint(Path(spec)),
-                )
-            )
-        elif name != "random":
-            if "/" in spec or Path(spec).exists():
-                raise UserError(f"transfer.inits: '{spec}' is not an encoder folder (it has no {CARD})")
-            raise unknown("init", spec, ["random", "imagenet", "imagenet:/path/to/file"])
+    """The inits of `transfer.inits`; `random` runs for each backbone even when it is not named.
+
+    Published encoders bring no `random` of their own: their networks are seldom trained from scratch, least of all at
+    their size. Their files are read and matched key by key, so that a wrong one is refused before any work.
+    """
+    found = [init for spec in experiment.transfer.inits for init in _inits_of(spec, experiment)]
     names = [(init.name, init.backbone) for init in found]
     pretrained = {entrant.name for entrant in entrants(experiment)}
     for name, backbone in names:
         if names.count((name, backbone)) > 1 or name in pretrained:
             raise UserError(f"transfer.inits: two inits are called '{name}' ({backbone}); rename an encoder's folder")
-    used = dict.fromkeys([*backbones(experiment), *(init.backbone for init in found)])
+    used = dict.fromkeys([*backbones(experiment), *(init.backbone for init in found if not init.published)])
     return [*(Init("random", backbone) for backbone in used), *found]
+
+
+def _inits_of(spec: str, experiment: Experiment) -> list[Init]:
+    """One entry of `transfer.inits`: none for `random`, one for each backbone in use for a bare `imagenet`."""
+    try:
+        if (Path(spec) / CARD).is_file():
+            return [_folder(spec, experiment)]
+        if spec == "random":
+            return []
+        if (imagenet := parse_imagenet(spec)) is not None:
+            file = imagenet.file
+            return [
+                Init("imagenet", backbone, path=file or None, fingerprint=imagenet_fingerprint(backbone, file))
+                for backbone in ([imagenet.backbone] if imagenet.backbone else backbones(experiment))
+            ]
+        if (published := parse_published(spec)) is not None:
+            check_published(spec, tell=True)
+            entry = published.entry
+            fit = Fit(published.size, entry.fitting, entry.resampling)
+            key = published_fingerprint(spec)
+            return [Init(published.name, entry.backbone, path=spec, fingerprint=key, fit=fit, published=True)]
+    except UserError as error:
+        raise UserError(f"transfer.inits: {error}") from None
+    name = spec.partition(":")[0]
+    if name == spec and ("/" in spec or Path(spec).exists()):
+        raise UserError(f"transfer.inits: '{spec}' is not an encoder folder (it has no {CARD})")
+    known = ["random", "imagenet", *PUBLISHED]
+    raise UserError(f"transfer.inits: {unknown('init', name.partition('@')[0], known)}; files: 'usf_mae:/path/file.pt'")
+
+
+def _folder(spec: str, experiment: Experiment) -> Init:
+    """An encoder folder; where it was made for other images than the run's, it is given its own."""
+    card = read_card(Path(spec))
+    key, fit = encoder_file_fingerprint(Path(spec)), None
+    if card.fit != Fit(experiment.frames.size):
+        fit, key = card.fit, fingerprint([key, "images of its own"])
+    return Init(
+        Path(spec).name,
+        card.backbone,
+        method=card.method,
+        pretrain_seed=card.seed,
+        path=spec,
+        fingerprint=key,
+        fit=fit,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,17 +39,17 @@ class Job:
         return self.training is not None or self.rung is not None
 
 
-def tuning_jobs(study: Study) -> list[Job]:
-    """The rungs that have no result yet."""
+def tuning_jobs(study: Study, inits: Collection[str] | None = None) -> list[Job]:
+    """The rungs that have no result yet, of all inits or of these."""
     return [
         Job(rung.name, cost_of(rung.training.settings), rung=rung)
         for rung in all_rungs(study)
-        if result_of(rung) is None
+        if (inits is None or rung.init in inits) and result_of(rung) is None
     ]
 
 
 def pending_jobs(study: Study, plan: Plan, *, stages: tuple[str, ...] = STAGES) -> list[Job]:
-    """The jobs that are left: untrained encoders, then unfinished cells, those of one encoder's probe together.
+    """The jobs that are left: untrained encoders, then unfinished cells, those of one encoder's frozen modes together.
 
     Cells of an encoder that cannot be trained need it all the same: the runner records why they have no result.
     Raises UserError where cells are wanted of an encoder that is not trained, and no training is.
@@ -72,24 +72,30 @@ def pending_jobs(study: Study, plan: Plan, *, stages: tuple[str, ...] = STAGES) 
     groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in unfinished(plan.cells, done):
         own = (cell.key,) if cell.mode == "finetune" else ()
-        groups.setdefault((cell.init, cell.mode, *own), []).append(cell)
-    tuning = study.experiment.transfer.finetune
-    for (init, mode, *_), cells in groups.items():
+        groups.setdefault((cell.init, *own), []).append(cell)
+    for (init, *_), cells in groups.items():
         needs = init.folder if init.pretrain_seed is not None and init.folder in waiting else None
         start = f"{init.name}-{init.backbone}" + (f"-s{init.pretrain_seed}" if init.pretrain_seed is not None else "")
+        mode = "+".join(dict.fromkeys(cell.mode for cell in cells))
         if mode == "finetune":
-            cost = 3.0 * tuning.steps * tuning.batch_size + len(study.images)
             name = f"{start} finetune {cells[0].fraction:g} f{cells[0].fold} s{cells[0].seed}"
         else:
-            cost = float(len(study.images) + 100 * len(cells))
-            name = f"{start} linear"
-        jobs.append(Job(name, cost, cells=tuple(cells), needs=needs))
+            name = f"{start} {mode}"
+        jobs.append(Job(name, cost_of_cells(study, mode, len(cells)), cells=tuple(cells), needs=needs))
     return jobs
 
 
 def unfinished(cells: Iterable[Cell], done: set[str]) -> tuple[Cell, ...]:
     """The cells that have no result yet."""
     return tuple(cell for cell in cells if cell.key not in done)
+
+
+def cost_of_cells(study: Study, mode: str, cells: int) -> float:
+    """About how many images pass through a network for so many cells of one init and mode."""
+    if mode == "finetune":
+        tuning = study.experiment.transfer.finetune
+        return cells * (3.0 * tuning.steps * tuning.batch_size + len(study.images))
+    return float(len(study.images) + 100 * cells)  # one pass for the features; a probe costs about as much as 100 more
 
 
 def cost_of(settings: PretrainSettings) -> float:

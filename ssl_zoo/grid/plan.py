@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from dataclasses import dataclass
 
-from ssl_zoo.files import fingerprint
+from ssl_zoo.config import WHICH_CELLS, TransferConfig
+from ssl_zoo.files import canonical, fingerprint
 from ssl_zoo.grid.entrants import Entrant, entrants, pretrain_settings
 from ssl_zoo.grid.inits import Init, given_inits
 from ssl_zoo.grid.pretrain import Training
@@ -13,7 +16,8 @@ from ssl_zoo.grid.study import Study
 from ssl_zoo.grid.tuning import choose, is_tuned, rungs, with_factor
 from ssl_zoo.planes.splits import Split
 
-VERSIONS = {"linear": 1, "finetune": 1}  # one is raised when a change to the transfer room changes its cells' numbers
+# One is raised when a change to the transfer room changes its cells' numbers.
+VERSIONS = {"linear": 2, "knn": 1, "prototype": 1, "finetune": 2}
 
 
 @dataclass(frozen=True)
@@ -57,19 +61,14 @@ def make_plan(study: Study) -> Plan:
             if mode == "finetune":
                 fractions = transfer.finetune.fractions or fractions
                 seeds = transfer.finetune.seeds or seeds
-            for fraction in fractions:
-                for split in study.splits:
-                    cells += [
-                        Cell(
-                            init,
-                            mode,
-                            fraction,
-                            split.fold,
-                            seed,
-                            _key(study, init, mode, fraction, split, seed),
-                        )
-                        for seed in seeds
-                    ]
+            splits = [split for split in study.splits if in_plan(transfer, mode, split.fold)]
+            shared = [(split.fold, _shared(study, init, mode, split)) for split in splits]
+            cells += [
+                Cell(init, mode, fraction, fold, seed, cell_key(text, mode, fraction, seed))
+                for fraction in fractions
+                for fold, text in shared
+                for seed in seeds
+            ]
     return Plan(pretrainings, cells)
 
 
@@ -91,22 +90,38 @@ def _pretrainings(study: Study, entrant: Entrant) -> list[Pretraining]:
     return found
 
 
-def _key(study: Study, init: Init, mode: str, fraction: float, split: Split, seed: int) -> str:
+def in_plan(transfer: TransferConfig, mode: str, fold: int) -> bool:
+    """Whether a mode has cells in a fold."""
+    return mode != "finetune" or transfer.finetune.folds is None or fold in transfer.finetune.folds
+
+
+def cell_key(shared: bytes, mode: str, fraction: float, seed: int) -> str:
+    """The key of one cell: `fingerprint` of the mapping `shared` (see `_shared`) with the cell's own entry in it.
+
+    The canonical text of what many cells share is made once, and the cell's own entry, whose name comes first in the
+    order of names, is put before it: the same text, so the same key, without writing out every row of a split again.
+    """
+    own = f'{{"cell":[{json.dumps(mode)},{json.dumps(fraction)},{seed:d}],'
+    return hashlib.sha256(own.encode() + shared[1:]).hexdigest()[:16]
+
+
+def _shared(study: Study, init: Init, mode: str, split: Split) -> bytes:
+    """All that decides the numbers of the cells of one init, mode and fold but their own fraction and seed."""
     frames, transfer, compute = study.experiment.frames, study.experiment.transfer, study.experiment.compute
     if mode == "finetune":
         settings = dataclasses.asdict(transfer.finetune)
-        del settings["fractions"], settings["seeds"]  # they say which cells there are, not what is in one
+        settings = {key: value for key, value in settings.items() if key not in WHICH_CELLS}
     else:
-        settings = dataclasses.asdict(transfer.linear)
+        keys = {"linear": transfer.linear, "knn": transfer.knn}.get(mode)
+        settings = dataclasses.asdict(keys) if keys is not None else {}
     store = study.store
-    return fingerprint(
+    return canonical(
         {
             "version": VERSIONS[mode],
             "init": [init.name, init.backbone, init.fingerprint],
             "normalisation": [store.mean, store.std] if store is not None and init.name == "random" else None,
             "planes": [study.planes.fingerprint, list(study.planes.classes), frames.size, frames.channels],
             "split": [split.fold, split.train.tolist(), split.test.tolist()],
-            "cell": [mode, fraction, seed],
             "settings": settings,
             "compute": [compute.precision, compute.threads],
         }

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Protocol
 
 from ssl_zoo.files import holding
-from ssl_zoo.grid.cells import finished, write_failure
+from ssl_zoo.grid.cells import read_cell, write_failure
 from ssl_zoo.grid.devices import devices_of
-from ssl_zoo.grid.jobs import Job, unfinished
+from ssl_zoo.grid.jobs import Job
+from ssl_zoo.grid.plan import Cell
 from ssl_zoo.grid.progress import Progress
+from ssl_zoo.grid.queue import LocalQueue, Queue
 from ssl_zoo.grid.study import Study
 from ssl_zoo.grid.worker import Worker
 
 SAVING_S = 120.0  # how long pre-training runs may take to save their place when the command is asked to stop
 LEAVING_S = 1.0  # and cells, which have nothing to save, to end by themselves
+
+
+class Bar(Protocol):
+    """Is told how the jobs go on."""
+
+    def begin(self, job: Job) -> None: ...
+
+    def update(self, job: Job, share: float, line: str) -> None: ...
+
+    def end(self, job: Job, how: str, error: str = "") -> None: ...
 
 
 @contextmanager
@@ -36,59 +50,77 @@ def run_jobs(
     failed are recorded as failed with that reason. `failed` are needs that have failed before, with the reason.
     When this process is asked to stop (SystemExit, KeyboardInterrupt), pre-training runs save their place first.
     """
-    errors: dict[str, str] = dict(failed or {})
-    queue, ended = list(jobs), {job.name for job in jobs}
-    ended = {job.needs for job in jobs if job.needs} - ended - errors.keys()  # met already: no job provides them
+    queue = LocalQueue(jobs, failed)
     devices = devices_of(study.experiment.compute)[: max(1, len(jobs))]
-    workers: list[Worker] = []
     with Progress(jobs, study.run, show=progress) as bar:
-        try:
-            while queue or any(worker.job for worker in workers):
-                for job in [job for job in queue if job.needs in errors]:
-                    queue.remove(job)
-                    _fail(study, job, f"needs {job.needs}, which failed: {errors[job.needs or '']}")
-                    bar.end(job, "blocked")
-                for worker in workers:
-                    if worker.job is None and (job := _next_ready(queue, ended)):
-                        queue.remove(job)
-                        worker.start(job)
-                        bar.begin(job)
-                while len(workers) < len(devices) and (job := _next_ready(queue, ended)):
-                    queue.remove(job)
-                    taken = {worker.device_slot for worker in workers}
-                    slot = next(k for k in range(len(devices)) if k not in taken)
-                    workers.append(Worker(study, slot, devices[slot]))
-                    workers[-1].start(job)
-                    bar.begin(job)
-                for worker in list(workers):
-                    for kind, *content in worker.messages():
-                        job = worker.job
-                        assert job is not None
-                        if kind == "progress":
-                            bar.update(job, *content)
-                            continue
-                        worker.job = None
-                        if kind == "done":
-                            ended.add(job.name)
-                            bar.end(job, "done")
-                            continue
-                        if kind in ("died", "interrupted"):
-                            worker.stop()
-                            workers.remove(worker)
-                        if kind == "interrupted":  # somebody asked the worker alone: its job goes on in another one
-                            queue.append(job)
-                            continue
-                        errors[job.name] = content[0]
-                        _fail(study, job, content[0])
-                        bar.end(job, "failed", content[0])
-                wait([end for worker in workers if worker.job for end in worker.waitables], timeout=1.0)
-        except (SystemExit, KeyboardInterrupt):
-            _save_places(workers)
-            raise
-        finally:
+        work_off(study, queue, devices, bar)
+    return {name: error for name, error in queue.errors.items() if name not in (failed or {})}
+
+
+def work_off(
+    study: Study, queue: Queue, devices: Sequence[str], bar: Bar, on_stop: Callable[[Job], None] | None = None
+) -> None:
+    """Do jobs of the queue, one at a time for each device, until there is none left for this process.
+
+    `on_stop` is told each job that was interrupted when this process is asked to stop, once their places are saved.
+    """
+    workers: list[Worker] = []
+    try:
+        while not queue.is_over() or any(worker.job for worker in workers):
+            for job, error in queue.take_blocked():
+                fail(study, job, error)
+                bar.end(job, "blocked")
             for worker in workers:
-                worker.stop()
-    return {name: error for name, error in errors.items() if name not in (failed or {})}
+                if worker.job is None and (job := queue.take()):
+                    worker.start(left_of(study, job))
+                    bar.begin(job)
+            while len(workers) < len(devices) and (job := queue.take()):
+                taken = {worker.device_slot for worker in workers}
+                slot = next(k for k in range(len(devices)) if k not in taken)
+                workers.append(Worker(study, slot, devices[slot]))
+                workers[-1].start(left_of(study, job))
+                bar.begin(job)
+            for worker in list(workers):
+                _hear(study, worker, workers, queue, bar)
+            wait([end for worker in workers if worker.job for end in worker.waitables], timeout=1.0)
+            if not any(worker.job for worker in workers):
+                time.sleep(0.0 if queue.is_over() else 0.2)  # the jobs that are left are with others
+    except (SystemExit, KeyboardInterrupt):
+        jobs = [worker.job for worker in workers if worker.job]
+        _save_places(workers)
+        if on_stop is not None:
+            for job in jobs:
+                on_stop(job)
+        raise
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+def _hear(study: Study, worker: Worker, workers: list[Worker], queue: Queue, bar: Bar) -> None:
+    """Take in what a worker has to tell; one that has died is put away."""
+    for kind, *content in worker.messages():
+        job = worker.job
+        assert job is not None
+        if kind == "progress":
+            bar.update(job, *content)
+            continue
+        worker.job = None
+        if kind in ("died", "interrupted"):
+            worker.stop()
+            workers.remove(worker)
+        if kind == "interrupted":  # somebody asked the worker alone: its job goes on in another one
+            queue.put_back(job)
+            continue
+        error = "" if kind == "done" else content[0]
+        if error:
+            fail(study, job, error)
+        queue.end(job, error)
+        bar.end(job, "failed" if error else "done", error)
+    if worker.job is not None and queue.has_lost(worker.job):  # somebody else goes on with it
+        worker.job = None
+        worker.stop()
+        workers.remove(worker)
 
 
 def _save_places(workers: list[Worker]) -> None:
@@ -106,13 +138,22 @@ def _save_places(workers: list[Worker]) -> None:
                 worker.job = None
 
 
-def _next_ready(queue: list[Job], ended: set[str]) -> Job | None:
-    """The dearest job whose need is met, so that long ones do not come last; pre-training before cells."""
-    ready = [job for job in queue if job.needs is None or job.needs in ended]
-    return max(ready, key=lambda job: (job.is_pretraining, job.cost), default=None)
+def left_of(study: Study, job: Job) -> Job:
+    """The job without the cells that have a result: of one that was interrupted, or whose last owner died over it."""
+
+    def is_left(cell: Cell) -> bool:
+        record = read_cell(study.run, cell.key)
+        return record is None or "error" in record
+
+    return dataclasses.replace(job, cells=tuple(cell for cell in job.cells if is_left(cell)))
 
 
-def _fail(study: Study, job: Job, error: str) -> None:
-    done, _ = finished(study.run, job.cells)
-    for cell in unfinished(job.cells, done):
-        write_failure(study.run, cell, error)
+def fail(study: Study, job: Job, error: str) -> None:
+    """Record why the cells of a job that have no result have none, as far as the disk takes it; the runner tells it."""
+    try:
+        for cell in job.cells:
+            record = read_cell(study.run, cell.key)
+            if record is None or record.get("error", error) != error:
+                write_failure(study.run, cell, error)
+    except OSError:  # the disk is full or read-only, perhaps the very cause: the queue's errors are told all the same
+        return

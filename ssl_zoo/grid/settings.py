@@ -9,6 +9,8 @@ from ssl_zoo.encoders.backbones import build_backbone
 from ssl_zoo.errors import UserError, unknown
 from ssl_zoo.grid.devices import devices_of, processes_of
 from ssl_zoo.grid.entrants import STORE, Entrant, backbones, entrants, pretrain_settings
+from ssl_zoo.grid.finetuning import finetune_settings
+from ssl_zoo.grid.source_notes import check_sources
 from ssl_zoo.grid.stores import cleaning_settings, sampler_settings
 from ssl_zoo.methods import METHODS
 from ssl_zoo.planes.splits import PROTOCOLS
@@ -22,6 +24,7 @@ from ssl_zoo.training.views import view_settings
 
 def check_names(experiment: Experiment) -> None:
     """Refuse names that no registry knows, and methods, backbones and settings that do not fit together."""
+    check_sources(experiment)
     _check_frames(experiment.frames, "frames.")
     _known(
         ("planes.protocol", "protocol", experiment.planes.protocol, PROTOCOLS),
@@ -35,6 +38,11 @@ def check_names(experiment: Experiment) -> None:
     devices_of(experiment.compute)
     for entrant in entrants(experiment):
         _check_entrant(experiment, entrant)
+    if "finetune" in experiment.transfer.modes:
+        try:
+            finetune_settings(experiment)
+        except UserError as error:
+            raise UserError(f"transfer.finetune.{str(error).removeprefix('fine-tuning: ')}") from None
     for backbone in backbones(experiment):
         build_backbone(backbone, channels=experiment.frames.channels, size=experiment.frames.size)
 

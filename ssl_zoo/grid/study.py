@@ -12,17 +12,24 @@ import pandas as pd
 from ssl_zoo.config import Experiment, PhantomConfig, dump, load_experiment
 from ssl_zoo.errors import UserError
 from ssl_zoo.files import fingerprint, read_json, replacing, write_json, write_text
+from ssl_zoo.grid.audit import audit, known_findings, refuse
 from ssl_zoo.grid.criteria import check_criteria
 from ssl_zoo.grid.entrants import STORE, entrants, stores
 from ssl_zoo.grid.inits import given_inits
+from ssl_zoo.grid.published_numbers import check_published_numbers, keep_published_numbers
 from ssl_zoo.grid.settings import check_names
+from ssl_zoo.grid.source_notes import SOURCES_FILE, write_notes
 from ssl_zoo.grid.stores import make_store
+from ssl_zoo.grid.weight_records import check_weights, record_weights
 from ssl_zoo.phantom import write_cohort
-from ssl_zoo.planes.sources import open_planes
+from ssl_zoo.planes.audit import Finding, crossing_patients
+from ssl_zoo.planes.saved_splits import read_splits, splits_from, splits_record
+from ssl_zoo.planes.sources import open_cohorts
 from ssl_zoo.planes.splits import Split, make_splits, nested_subset
 from ssl_zoo.planes.table import Planes, load_images
+from ssl_zoo.scans.sources import open_scans
 from ssl_zoo.scans.store import FrameStore
-from ssl_zoo.scans.table import Scans, read_scans
+from ssl_zoo.scans.table import Scans
 
 CHUNK = 512  # planes decoded at a time
 
@@ -46,12 +53,12 @@ class Study:
 
 def check_inputs(experiment: Experiment) -> None:
     """Find what is wrong with what the user gave, before anything is written or computed."""
-    if experiment.folder is not None and not Path(experiment.folder).is_dir():
-        hint = f" {experiment.folder_hint}" if experiment.folder_hint else ""
-        raise UserError(f"folder: '{experiment.folder}' does not exist.{hint}")
+    _check_folder(experiment)
+    check_published_numbers(experiment)
+    check_weights(experiment)
     check_names(experiment)
     given_inits(experiment)
-    if "phantom" not in (experiment.scans.source, experiment.planes.source):
+    if not _needs_phantom(experiment):
         _checked_tables(experiment, None)
 
 
@@ -62,16 +69,35 @@ def prepare(experiment: Experiment, *, progress: bool = True) -> Study:
     """
     run = experiment.run_folder
     write_text(run / "experiment.yaml", dump(experiment))
-    phantom = None
-    if "phantom" in (experiment.scans.source, experiment.planes.source):
-        phantom = phantom_folder(experiment)
-        write_phantom(experiment.phantom, phantom, workers=experiment.compute.workers, progress=progress)
-    scans, planes, splits = _checked_tables(experiment, phantom)
+    keep_published_numbers(experiment)
+    record_weights(experiment)
+    phantom = _phantom_of(experiment, progress=progress)
+    scans, planes, splits, notes = _checked_tables(experiment, phantom)
     _write_planes(experiment, planes, splits)
+    write_notes(experiment, notes, run / "planes" / SOURCES_FILE, progress=progress)
+    refuse(experiment, audit(experiment, planes, splits, scans))
     if scans is not None:
         for folder, frames in stores(experiment).items():
             make_store(scans, run / folder, frames, workers=experiment.compute.workers, progress=progress)
+        refuse(experiment, audit(experiment, planes, splits, scans))  # now that it is known whose frames are seen
     return open_study(run)
+
+
+def audited(experiment: Experiment, *, progress: bool = True) -> list[Finding]:
+    """What the audit finds, before anything else is computed; the planes are decoded into the run folder for it.
+
+    Patients on two sides of a given split are all that is told where there are any, as the planes are not divided then.
+    """
+    _check_folder(experiment)
+    check_weights(experiment)
+    given_inits(experiment)
+    scans, planes, notes = _open_tables(experiment, _phantom_of(experiment, progress=progress))
+    if crossing := crossing_patients(planes, experiment.planes.protocol):
+        return crossing
+    splits = splits_of(experiment, planes)
+    _write_planes(experiment, planes, splits)
+    write_notes(experiment, notes, experiment.run_folder / "planes" / SOURCES_FILE, progress=progress)
+    return audit(experiment, planes, splits, scans)
 
 
 def open_study(run: Path) -> Study:
@@ -85,10 +111,7 @@ def open_study(run: Path) -> Study:
         fingerprint=meta["fingerprint"],
         by_image=meta["by_image"],
     )
-    splits = [
-        Split(split["fold"], *(np.array(split[side], dtype=np.int64) for side in ("train", "val", "test")))
-        for split in read_json(folder / "splits.json")["splits"]
-    ]
+    splits = splits_from(read_json(folder / "splits.json"))
     return Study(
         experiment=experiment,
         run=run,
@@ -102,6 +125,8 @@ def open_study(run: Path) -> Study:
 def splits_of(experiment: Experiment, planes: Planes) -> list[Split]:
     """The experiment's division of patients; one split for a hold-out, one for each fold otherwise."""
     config = experiment.planes
+    if config.splits is not None:
+        return read_splits(config.splits, planes, config.protocol)
     return make_splits(
         planes,
         config.protocol,
@@ -131,56 +156,86 @@ def write_phantom(config: PhantomConfig, folder: Path, *, workers: int | None, p
     write_cohort(folder, **dataclasses.asdict(config), workers=workers, progress=progress)
 
 
-def _checked_tables(experiment: Experiment, phantom: Path | None) -> tuple[Scans | None, Planes, list[Split]]:
-    """The scan table (None where nothing is pre-trained), the labelled planes and their splits, found to be sound."""
+def _check_folder(experiment: Experiment) -> None:
+    if experiment.folder is not None and not Path(experiment.folder).is_dir():
+        hint = f" {experiment.folder_hint}" if experiment.folder_hint else ""
+        raise UserError(f"folder: '{experiment.folder}' does not exist.{hint}")
+
+
+def _needs_phantom(experiment: Experiment) -> bool:
+    """Whether planes come from the phantom, or scans do that something is pre-trained on."""
+    scanned = experiment.scans.source == "phantom" and bool(entrants(experiment))
+    return scanned or experiment.planes.source == "phantom"
+
+
+def _phantom_of(experiment: Experiment, *, progress: bool) -> Path | None:
+    """The folder of the phantom, written where it is missing; None for an experiment without one."""
+    if not _needs_phantom(experiment):
+        return None
+    folder = phantom_folder(experiment)
+    write_phantom(experiment.phantom, folder, workers=experiment.compute.workers, progress=progress)
+    return folder
+
+
+def _checked_tables(
+    experiment: Experiment, phantom: Path | None
+) -> tuple[Scans | None, Planes, list[Split], dict[str, list[str]]]:
+    """The scan table (None where nothing is pre-trained), the labelled planes and their splits, found to be sound.
+
+    Last what their sources say of themselves, by section of the experiment.
+    """
+    scans, planes, notes = _open_tables(experiment, phantom)
+    splits = splits_of(experiment, planes)
+    check_subsets(experiment, planes, splits)
+    if scans is not None:
+        check_criteria(experiment, planes, splits)
+    refuse(experiment, known_findings(experiment, planes, splits, scans))
+    return scans, planes, splits, notes
+
+
+def _open_tables(experiment: Experiment, phantom: Path | None) -> tuple[Scans | None, Planes, dict[str, list[str]]]:
+    """The scan table (None where nothing is pre-trained), the labelled planes, and what their sources say."""
 
     def place(source: str, table: str) -> str:
         return str(phantom / table) if source == "phantom" and phantom is not None else source
 
-    planes = open_planes(
-        place(experiment.planes.source, "planes.csv"),
-        classes=experiment.planes.classes,
-        patient_pattern=experiment.planes.patient_pattern,
+    config = experiment.planes
+    opened = open_cohorts(
+        place(config.source, "planes.csv"),
+        config.classes,
+        patient_pattern=config.patient_pattern,
+        by_image=config.unit == "image",
+        allow_outside=config.allow_outside,
+        labels=config.labels,
+        external=config.external,
+        external_labels=config.external_labels,
     )
-    splits = splits_of(experiment, planes)
-    check_subsets(experiment, planes, splits)
-    if not entrants(experiment):
-        return None, planes, splits
-    check_criteria(experiment, planes, splits)
-    given = experiment.scans
-    table = Path(place(given.source, "scans.csv"))
-    scans = read_scans(table, given.patient_pattern, fps=given.fps, allow_outside=given.allow_outside)
-    _refuse_shared_patients(scans.table, planes)
-    return scans, planes, splits
-
-
-def _refuse_shared_patients(scans: pd.DataFrame, planes: Planes) -> None:
-    shared = sorted(set(scans["patient_id"]) & set(planes.table["patient_id"]))
-    if shared:
-        some = ", ".join(shared[:5]) + (", ..." if len(shared) > 5 else "")
+    planes, notes = opened.planes, {"planes": list(opened.notes)}
+    inside = planes.table[planes.internal]
+    if planes.by_image and config.unit != "image" and (inside["patient_id"] == inside["image"]).all():
         raise UserError(
-            f"{len(shared)} patient(s) have both pre-training scans and labelled planes ({some}); "
-            "take their scans out of the scan table, or pre-training sees test patients"
+            "planes.unit: the planes have no patients, so images of one patient may stand on both sides of a split; "
+            "planes.unit=image goes on by image, and the results are marked (or give a planes.patient_pattern)"
         )
+    if not entrants(experiment):
+        return None, planes, notes
+    given = experiment.scans
+    table = place(given.source, "scans.csv")
+    scans = open_scans(table, given.patient_pattern, fps=given.fps, allow_outside=given.allow_outside)
+    return scans, planes, notes | {"scans": scans.warnings}
 
 
 def _write_planes(experiment: Experiment, planes: Planes, splits: list[Split]) -> None:
     """Decode the planes once into the run folder; left alone when they are there already."""
     frames = experiment.frames
     folder = experiment.run_folder / "planes"
-    sides = [
-        {
-            "fold": int(split.fold),
-            **{side: getattr(split, side).tolist() for side in ("train", "val", "test")},
-        }
-        for split in splits
-    ]
+    record = splits_record(planes, experiment.planes.protocol, splits)
     meta = {
         "fingerprint": planes.fingerprint,
         "classes": list(planes.classes),
         "size": frames.size,
         "channels": frames.channels,
-        "splits": fingerprint(sides),
+        "splits": record["hash"],
         "by_image": planes.by_image,
     }
     if (folder / "planes.json").is_file() and read_json(folder / "planes.json") == meta:
@@ -194,5 +249,5 @@ def _write_planes(experiment: Experiment, planes: Planes, splits: list[Split]) -
             images[rows] = load_images(planes, frames.size, frames.channels, rows=rows)
         images.flush()
         planes.table.assign(path=planes.table["path"].astype(str)).to_parquet(part / "table.parquet")
-        write_json(part / "splits.json", {"hash": fingerprint(sides), "splits": sides})
+        write_json(part / "splits.json", record)
         write_json(part / "planes.json", meta)

@@ -1,9 +1,9 @@
-"""What a worker does: train one encoder, probe one encoder's features, or fine-tune one cell."""
+"""What a worker does: train one encoder, probe one encoder's features in all frozen modes, or fine-tune one cell."""
 
 from __future__ import annotations
 
-import dataclasses
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,20 +11,22 @@ import numpy as np
 from ssl_zoo.encoders.backbones import build_backbone
 from ssl_zoo.encoders.files import Card, Encoder, load_encoder
 from ssl_zoo.encoders.imagenet import imagenet_encoder
+from ssl_zoo.encoders.published import load_published
 from ssl_zoo.files import fingerprint, replacing
 from ssl_zoo.grid.cells import as_scores, write_cell, write_failure
+from ssl_zoo.grid.finetuning import finetune_cell
 from ssl_zoo.grid.inits import Init
 from ssl_zoo.grid.jobs import Job
 from ssl_zoo.grid.plan import Cell
+from ssl_zoo.grid.plane_images import as_seen_by
 from ssl_zoo.grid.pretrain import Report, StopRequested, train
+from ssl_zoo.grid.probing import FROZEN, Probed, probe_cells
 from ssl_zoo.grid.study import Study
 from ssl_zoo.grid.tuning import climb
 from ssl_zoo.planes.splits import nested_subset
 from ssl_zoo.pretraining.endings import Interrupted
 from ssl_zoo.transfer.features import extract_features
-from ssl_zoo.transfer.finetune import FinetuneSettings, finetune
 from ssl_zoo.transfer.metrics import scores
-from ssl_zoo.transfer.probe import LAMBDAS, fit_probe
 
 
 def do_job(study: Study, job: Job, device: str, report: Report, stop_requested: StopRequested) -> None:
@@ -36,65 +38,81 @@ def do_job(study: Study, job: Job, device: str, report: Report, stop_requested: 
         climb(study, job.rung, device, report, stop_requested)
     elif job.training is not None:
         train(study, job.training, device, report, stop_requested)
-    for done, cell in enumerate(job.cells):
+    done = 0
+
+    def go_on() -> None:
         if stop_requested():
             raise Interrupted(f"{job.name}: stopped after {done} of {len(job.cells)} cells")
         report(done / len(job.cells), f"{len(job.cells)} cells" if len(job.cells) > 1 else "")
-        try:
-            run_cell(study, cell, device)
-        except Exception as error:  # whatever it is, it is this cell's result, and told at the end
-            write_failure(study.run, cell, f"{type(error).__name__}: {error}")
+
+    frozen = [cell for cell in job.cells if cell.mode in FROZEN]
+    batches = probe_cells(study, frozen, lambda init, seed: cached_features(study, init, seed, device), device)
+    while done < len(frozen):
+        go_on()
+        for probed in next(batches):
+            _write(study, probed.cell, lambda probed=probed: _write_probed(study, probed))
+            done += 1
+    for cell in job.cells:
+        if cell.mode not in FROZEN:
+            go_on()
+            _write(study, cell, lambda cell=cell: run_cell(study, cell, device))
+            done += 1
 
 
 def run_cell(study: Study, cell: Cell, device: str) -> None:
-    """Train on the cell's label subset, test on every cohort, write the result."""
+    """Fine-tune on the cell's label subset, test on every cohort, write the result."""
     started = time.monotonic()
-    table, classes = study.planes.table, study.planes.classes
-    labels = table["label"].map({name: k for k, name in enumerate(classes)}).to_numpy()
-    patients = table["patient_id"].to_numpy()
+    study = as_seen_by(study, cell.init)
     split = next(split for split in study.splits if split.fold == cell.fold)
     rows = nested_subset(study.planes, split.train, cell.fraction, cell.seed)
-    notes: dict[str, Any]
-    if cell.mode == "linear":
-        features = cached_features(study, cell.init, cell.seed, device)
-        probe = fit_probe(
-            features[rows],
-            labels[rows],
-            patients[rows],
-            n_classes=len(classes),
-            seed=cell.seed,
-            lambdas=study.experiment.transfer.linear.lambdas or LAMBDAS,
-        )
-        probabilities = probe.predict(features[split.test])
-        notes = {"lambda": probe.chosen_lambda, "lambda_by": probe.lambda_by}
+    probabilities, notes = finetune_cell(
+        study, cell, rows, split.test, lambda: build_encoder(study, cell.init, cell.seed), device
+    )
+    _write_scores(study, cell, rows, split.test, probabilities, notes, time.monotonic() - started)
+
+
+def _write(study: Study, cell: Cell, write: Callable[[], None]) -> None:
+    try:
+        write()
+    except Exception as error:  # whatever it is, it is this cell's result, and told at the end
+        write_failure(study.run, cell, f"{type(error).__name__}: {error}")
+
+
+def _write_probed(study: Study, probed: Probed) -> None:
+    if probed.probabilities is None:
+        write_failure(study.run, probed.cell, probed.error)
     else:
-        settings = finetune_settings(study)
-        classifier = finetune(
-            build_encoder(study, cell.init, cell.seed),
-            study.images[rows],
-            labels[rows],
-            n_classes=len(classes),
-            settings=settings,
-            seed=cell.seed,
-            device=device,
+        _write_scores(
+            study, probed.cell, probed.rows, probed.tested, probed.probabilities, probed.notes, probed.seconds
         )
-        probabilities = classifier.predict(study.images[split.test])
-        notes = {"steps": settings.steps}
+
+
+def _write_scores(
+    study: Study,
+    cell: Cell,
+    rows: np.ndarray,
+    tested: np.ndarray,
+    probabilities: np.ndarray,
+    notes: dict[str, Any],
+    seconds: float,
+) -> None:
+    """A cell's result: what it learned from (`rows`), and the scores of its predictions on every cohort."""
+    table, classes = study.planes.table, study.planes.classes
+    labels, patients = study.planes.labels, study.planes.patients
     cohorts = {}
-    for cohort in sorted(set(table["cohort"].iloc[split.test])):
-        chosen = (table["cohort"].iloc[split.test] == cohort).to_numpy()
-        tested = split.test[chosen]
-        cohorts[cohort] = as_scores(scores(labels[tested], probabilities[chosen], classes)) | {
-            "n_test_images": len(tested)
+    for cohort in sorted(set(table["cohort"].iloc[tested])):
+        chosen = (table["cohort"].iloc[tested] == cohort).to_numpy()
+        cohorts[cohort] = as_scores(scores(labels[tested[chosen]], probabilities[chosen], classes)) | {
+            "n_test_images": int(chosen.sum())
         }
     result = {
         "n_train_patients": len(set(patients[rows])),
         "n_train_images": len(rows),
-        "seconds": round(time.monotonic() - started, 3),
+        "seconds": round(seconds, 3),
         "cohorts": cohorts,
         "notes": notes,
     }
-    write_cell(study.run, cell, result, split.test, probabilities)
+    write_cell(study.run, cell, result, tested, probabilities)
 
 
 def build_encoder(study: Study, init: Init, seed: int) -> Encoder:
@@ -115,6 +133,8 @@ def build_encoder(study: Study, init: Init, seed: int) -> Encoder:
     if init.name == "imagenet":
         return imagenet_encoder(init.backbone, size=frames.size, channels=frames.channels, file=init.path)
     assert init.path is not None
+    if init.published:
+        return load_published(init.path, tell=lambda _: None)  # told when the experiment was checked
     return load_encoder(init.path)
 
 
@@ -133,7 +153,8 @@ def cached_features(study: Study, init: Init, seed: int, device: str) -> np.ndar
     )
     path = study.run / "features" / f"{name}.npy"
     if not path.is_file():
-        features = extract_features(build_encoder(study, init, seed), study.images, device=device)
+        images = as_seen_by(study, init).images
+        features = extract_features(build_encoder(study, init, seed), images, device=device)
         with replacing(path) as part, open(part, "wb") as handle:
             np.save(handle, features)
     return np.load(path)
@@ -142,10 +163,3 @@ def cached_features(study: Study, init: Init, seed: int, device: str) -> np.ndar
 def _normalisation(study: Study) -> tuple[float, float]:
     """Mean and standard deviation of the pre-training frames, which untrained networks get as well; else plain ones."""
     return (study.store.mean, study.store.std) if study.store is not None else (0.25, 0.25)
-
-
-def finetune_settings(study: Study) -> FinetuneSettings:
-    """The experiment's fine-tuning keys as the transfer room takes them."""
-    given = dataclasses.asdict(study.experiment.transfer.finetune)
-    del given["fractions"], given["seeds"]  # they say which cells there are
-    return FinetuneSettings(**given, precision=study.experiment.compute.precision)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -14,10 +15,13 @@ import torch
 
 from ssl_zoo.errors import UserError
 from ssl_zoo.grid.jobs import Job
-from ssl_zoo.grid.stopping import StopSignal
+from ssl_zoo.grid.stopping import SIGNALS, StopSignal
 from ssl_zoo.grid.study import Study, open_study
 from ssl_zoo.grid.work import do_job
 from ssl_zoo.pretraining.endings import Interrupted
+
+GONE_S = 5.0  # how long a process whose pipe has ended may take to be gone
+STOPS = tuple(int(number) for number in SIGNALS)
 
 
 class Worker:
@@ -40,7 +44,8 @@ class Worker:
 
     def start(self, job: Job) -> None:
         self.job = job
-        self.pipe.send(job)
+        with contextlib.suppress(ConnectionError):  # it has died meanwhile, which `messages` tells
+            self.pipe.send(job)
 
     def messages(self) -> list[tuple[Any, ...]]:
         """What has come since the last look; ("died", reason) when the process ended in the middle of a job."""
@@ -50,10 +55,12 @@ class Worker:
                 found.append(self.pipe.recv())
                 if found[-1][0] != "progress":
                     return found
-        except EOFError:
-            pass  # the process is gone; its end is told below
+        except (EOFError, ConnectionError):  # the process is gone; its end is told below
+            self.process.join(GONE_S)
         if self.job and not self.process.is_alive():
             code = self.process.exitcode or 0
+            if -code in STOPS:  # asked to stop before it could listen: nothing was begun
+                return [*found, ("interrupted",)]
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
             found.append(("died", f"the worker process died ({how}{', out of memory?' if code == -9 else ''})"))
         return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ssl_zoo.config import load_experiment
+from ssl_zoo.errors import UserError
 from ssl_zoo.grid.jobs import pending_jobs
 from ssl_zoo.grid.plan import make_plan
 from ssl_zoo.grid.study import prepare
@@ -27,6 +28,15 @@ def test_the_plan_is_the_product_of_inits_modes_fractions_folds_and_seeds(plan_o
     # 2 inits x 2 folds x (2 fractions x 2 seeds by probe + 2 fractions x 1 seed by fine-tuning)
     assert len(plan.cells) == len(keys(plan)) == 2 * 2 * 6
     assert [pretraining.init.folder for pretraining in plan.pretrainings] == ["simclr-s0"]
+
+
+def test_fine_tuning_may_stay_on_some_folds_and_its_cells_keep_their_keys(plan_of):
+    folds = ["planes.protocol=cross_validation", "planes.folds=2"]
+    whole, part = plan_of(*folds), plan_of(*folds, "transfer.finetune.folds=[1]")
+    assert keys(part, mode="linear") == keys(whole, mode="linear")
+    assert keys(part, mode="finetune") == keys(whole, mode="finetune", fold=1)
+    with pytest.raises(UserError, match=r"transfer.finetune.folds: 2 is no fold"):
+        plan_of(*folds, "transfer.finetune.folds=[2]")
 
 
 def test_random_runs_once_for_each_backbone_in_use(plan_of):

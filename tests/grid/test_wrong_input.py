@@ -50,7 +50,7 @@ BREAKAGES = {
     "a path outside": (lambda d: replace(d / "planes.csv", "images/0-dark", "../0-dark"), ["row 1", "leaves"]),
     "no patient": (lambda d: replace(d / "planes.csv", "dark,P00", "dark,"), ["planes.csv, row 1", "patient_id"]),
     "an empty table": (lambda d: (d / "planes.csv").write_text("image,label,patient_id\n"), ["planes.csv"]),
-    "a scanned test patient": (lambda d: replace(d / "scans.csv", "S03", "P03"), ["P03", "pre-training"]),
+    "a scanned test patient": (lambda d: replace(d / "scans.csv", "S03", "P09"), ["P09", "pre-training"]),
 }
 
 
