@@ -5,13 +5,14 @@ READY := .venv/.ready
 EXPERIMENT ?= experiments/phantom.yaml
 RUN ?= runs/demo
 
-.PHONY: help setup demo test grid report bench lint slow
+.PHONY: help setup demo test grid report notebooks bench lint slow
 help:
 	@echo "make demo                      the whole study on the synthetic phantom, under 20 minutes on 2 cores"
 	@echo "make test                      the tests, under 8 minutes on 2 cores"
 	@echo "make grid EXPERIMENT=...       an experiment file (default: $(EXPERIMENT)); resumes"
 	@echo "make report RUN=...            figures and report of a run folder again (default: $(RUN))"
-	@echo "make bench                     speed and memory as ratios, written to experiments/benchmarks, about half an hour"
+	@echo "make notebooks RUN=...         the notebooks, executed on a run folder (default: $(RUN))"
+	@echo "make bench                     speed and memory as ratios, written to experiments/benchmarks, about an hour"
 	@echo "make lint | slow | setup       checks of the code | the slow tests | .venv only"
 
 setup: $(READY)
@@ -39,6 +40,9 @@ grid: $(READY)
 report: $(READY)
 	@$(BIN)/ssl-zoo report $(RUN)
 
+notebooks: $(READY)
+	@$(BIN)/python -m experiments.notebooks $(RUN)
+
 bench: $(READY)
 	@$(BIN)/python -m experiments.benchmarks.throughput
 	@$(BIN)/python -m experiments.benchmarks.against_lightly
@@ -46,6 +50,9 @@ bench: $(READY)
 	@$(BIN)/python -m experiments.benchmarks.profile_step
 	@$(BIN)/python -m experiments.benchmarks.diverse
 	@$(BIN)/python -m experiments.benchmarks.ingest
+	@$(BIN)/python -m experiments.benchmarks.probe
+	@$(BIN)/python -m experiments.benchmarks.finetuning
+	@$(BIN)/python -m experiments.benchmarks.planning
 	@$(BIN)/python -m experiments.benchmarks.tables
 
 lint: $(READY)
