@@ -32,7 +32,7 @@ test: $(READY)
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 slow: $(READY)
-	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 grid: $(READY)
 	@$(BIN)/ssl-zoo run $(EXPERIMENT)

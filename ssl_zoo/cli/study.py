@@ -24,6 +24,7 @@ Only = Annotated[
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Only cells that failed before.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan, and do and write nothing.")]
+Report = Annotated[bool, typer.Option("--report/--no-report", help="Draw the figures and the report at the end.")]
 Executor = Annotated[str | None, typer.Option(help="local or slurm; as compute.executor.")]
 
 
@@ -35,6 +36,7 @@ def run(
     only: Only = None,
     retry_failed: RetryFailed = False,
     dry_run: DryRun = False,
+    report: Report = True,
     executor: Executor = None,
 ) -> None:
     """Do everything: scans, frames, pre-training, the grid, tables, figures, report. Resumes.
@@ -47,7 +49,7 @@ def run(
     Example: ssl-zoo run experiments/phantom.yaml --executor slurm compute.slurm.partition=gpu compute.slurm.gpus=1
     """
     wanted = _selection(only, retry_failed)
-    _run(experiment, _with_executor(overrides, executor), quiet, ("pretrain", "evaluate"), wanted, dry_run)
+    _run(experiment, _with_executor(overrides, executor), quiet, ("pretrain", "evaluate"), wanted, dry_run, report)
 
 
 @app.command()
@@ -68,6 +70,7 @@ def evaluate(
     quiet: Quiet = False,
     only: Only = None,
     retry_failed: RetryFailed = False,
+    report: Report = True,
     executor: Executor = None,
 ) -> None:
     """Only the cells of an experiment whose encoders are trained.
@@ -75,7 +78,7 @@ def evaluate(
     Example: ssl-zoo evaluate experiments/demo.yaml "transfer.modes=[linear]"
     """
     wanted = _selection(only, retry_failed)
-    _run(experiment, _with_executor(overrides, executor), quiet, ("evaluate",), wanted)
+    _run(experiment, _with_executor(overrides, executor), quiet, ("evaluate",), wanted, report=report)
 
 
 @app.command()
@@ -115,14 +118,13 @@ def _run(
     stages: tuple[str, ...],
     wanted: Selection | None = None,
     dry_run: bool = False,
+    report: bool = True,
 ) -> None:
     from ssl_zoo.config import load_experiment
 
     started = time.monotonic()
     loaded = load_experiment(experiment, overrides)
 
-    from ssl_zoo.analysis.report import write_report
-    from ssl_zoo.analysis.tables import summary_table
     from ssl_zoo.grid.cells import load_results
     from ssl_zoo.grid.experiment import EVERYTHING, run_experiment
     from ssl_zoo.grid.outline import dry_run as plan_of
@@ -147,18 +149,29 @@ def _run(
     if not quiet:
         tell_skipped(outcome.run / "frames")
     if "evaluate" in stages and outcome.done:
-        written = outcome.run / "report.html"
-        if outcome.changed or not written.is_file():
-            write_report(outcome.run)
         if not quiet:
+            from ssl_zoo.analysis.tables import summary_table
+
             print(summary_table(load_results(outcome.run)))
-        print(f"figure: {outcome.run / 'figures' / 'label_efficiency.png'}\nreport: {written}")
+        if report:
+            _write_report(outcome.run, changed=outcome.changed)
     for what, why in outcome.failed.items():
         print(f"failed: {what}: {why}", file=sys.stderr)
     if not quiet:
         print(f"{outcome.done} cells done, {len(outcome.failed)} failed, {time.monotonic() - started:.0f} s")
     if outcome.failed:
         raise typer.Exit(1)
+
+
+def _write_report(run: Path, *, changed: bool) -> None:
+    """The report, unless the one that is there is of the same results."""
+    from ssl_zoo.analysis.report import write_report
+
+    written, results = run / "report.html", run / "results.csv"
+    old = not written.is_file() or written.stat().st_mtime_ns < results.stat().st_mtime_ns  # after --no-report
+    if changed or old:
+        write_report(run)
+    print(f"figure: {run / 'figures' / 'label_efficiency.png'}\nreport: {written}")
 
 
 def prepared(experiment: Experiment, quiet: bool) -> Study:

@@ -48,6 +48,7 @@ def share_out(
         "settings": dataclasses.asdict(training.settings),
         "folder": str(training.folder),
         "on_collapse": training.on_collapse,
+        "store": training.store,
         "device": device.partition(":")[0],
     }
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]

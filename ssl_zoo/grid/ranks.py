@@ -37,6 +37,7 @@ def main(run: str, task: str) -> int:
         PretrainSettings(**{**settings, "budget": Budget(**settings["budget"])}),
         Path(given["folder"]),
         given["on_collapse"],
+        given["store"],
     )
     study = open_study(Path(run))
     torch.set_num_threads(study.experiment.compute.threads)

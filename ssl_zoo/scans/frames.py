@@ -124,6 +124,8 @@ def build_store(
         rows.to_parquet(store / INDEX, index=False)
         report(ended, skipped, scans).to_csv(store / REPORT, index=False)
         found = summary(kept, ended, skipped) | {"n_frames": len(rows), "fingerprint": fingerprint}
+        if skipped:  # with other scans left out, by an accident of the machine, it is another store
+            found["content"] = files.fingerprint([fingerprint, sorted(entry["scan"] for entry in skipped)])
         files.write_json(store / CARD, wanted | found)
         publish(folder, out)
     return FrameStore.open(out)

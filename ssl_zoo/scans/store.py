@@ -66,8 +66,8 @@ class FrameStore:
 
     @property
     def fingerprint(self) -> str:
-        """Changes when scans, sampler, size, channels, decoder or cleaning do."""
-        return self.meta["fingerprint"]
+        """Changes when scans, sampler, size, channels, decoder or cleaning do, or which scans could not be read."""
+        return self.meta.get("content", self.meta["fingerprint"])
 
     @property
     def mean(self) -> float:

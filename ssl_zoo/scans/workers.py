@@ -22,6 +22,7 @@ from ssl_zoo.errors import UserError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+TRIES = 3  # of a task whose process is killed
 SPAWN = multiprocessing.get_context("spawn")  # fork is not safe beside the threads of torch and of decoders
 
 
@@ -67,7 +68,11 @@ def available_cores() -> int:
 
 
 class _Died(Exception):
-    """A process died over its task; the message says how."""
+    """A process died over its task; the message says how. `killed`: from outside, for all that can be known."""
+
+    def __init__(self, status: int | None) -> None:
+        super().__init__(_how(status))
+        self.killed = status == -signal.SIGKILL
 
 
 class _Worker:
@@ -84,7 +89,20 @@ class _Worker:
         self.ready = False
 
     def call(self, function: Callable[[Any], Any], task: Any) -> Any:
-        """The function's result or exception; _Died when the process ends over it."""
+        """The function's result or exception; _Died when the process ends over it.
+
+        One that is killed (by the system, when memory runs out, or by somebody) is no fault of the task's, and what
+        comes out must not depend on it: the task is tried again, `TRIES` times in all.
+        """
+        for _ in range(TRIES - 1):
+            try:
+                return self._call(function, task)
+            except _Died as how:
+                if not how.killed:
+                    raise
+        return self._call(function, task)
+
+    def _call(self, function: Callable[[Any], Any], task: Any) -> Any:
         if self.process.exitcode is not None:
             self.start()
         try:
@@ -99,7 +117,7 @@ class _Worker:
                     f"a process to read scans could not start (exit status {self.process.exitcode}); in a script, the "
                     "call belongs below `if __name__ == '__main__':`"
                 ) from error
-            raise _Died(_how(self.process.exitcode)) from error
+            raise _Died(self.process.exitcode) from error
         if not done:
             error, text = value
             raise error from RuntimeError(text)

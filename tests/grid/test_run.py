@@ -71,6 +71,16 @@ def test_a_second_run_does_nothing_again(copy, command):
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+@pytest.mark.slow
+def test_a_report_that_was_left_out_is_written_by_the_next_run(copy, command):
+    run = copy.parent / "runs" / "study"
+    (run / "report.html").unlink()
+    assert "report.html" not in command("run", copy, "--no-report").stdout
+    assert not (run / "report.html").exists()
+    assert "report.html" in command("run", copy).stdout
+    assert (run / "report.html").is_file()
+
+
 def test_lost_cells_alone_are_made_again_and_give_the_same_numbers(copy, command):
     results, predictions = tables(copy)
     run = copy.parent / "runs" / "study"
@@ -78,7 +88,7 @@ def test_lost_cells_alone_are_made_again_and_give_the_same_numbers(copy, command
     kept = {path: path.stat().st_mtime_ns for path in (run / "cells").glob("*.json") if path not in lost}
     for path in lost:
         path.unlink()
-    assert "12 cells (9 done)" in command("run", copy).stdout
+    assert "12 cells (9 done)" in command("run", copy, "--no-report").stdout
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     again = tables(copy)
     pd.testing.assert_frame_equal(results, again[0])
@@ -91,28 +101,28 @@ def test_a_failed_cell_is_told_the_others_go_on_and_a_rerun_completes(copy, comm
     shutil.rmtree(run / "cells")
     shutil.rmtree(run / "features")
     (run / "features").write_text("a file where a folder should be")
-    said = command("run", copy)
+    said = command("run", copy, "--no-report")
     assert said.returncode == 1
     assert said.stderr.count("failed:") == 8  # every probe
     assert "simclr (resnet10t) linear 0.5 fold 0 seed 0" in said.stderr
     assert set(tables(copy)[0]["mode"]) == {"finetune"}
     assert "8 failed" in command("status", run).stdout
     (run / "features").unlink()
-    assert command("run", copy).returncode == 0
+    assert command("run", copy, "--no-report").returncode == 0
     pd.testing.assert_frame_equal(results, tables(copy)[0])
 
 
 def test_two_commands_do_not_share_a_run_folder(copy, command):
     with FileLock(copy.parent / "runs" / "study" / ".lock"):
-        said = command("run", copy)
+        said = command("run", copy, "--no-report")
     assert said.returncode == 2
     assert "another ssl-zoo process" in said.stderr
 
 
 def test_a_changed_setting_makes_new_cells_and_the_old_ones_come_back(copy, command):
-    changed = command("run", copy, "transfer.finetune.steps=2", "transfer.modes=[finetune]")
+    changed = command("run", copy, "transfer.finetune.steps=2", "transfer.modes=[finetune]", "--no-report")
     assert "4 cells (0 done)" in changed.stdout, changed.stderr
-    assert "12 cells (12 done)" in command("run", copy).stdout
+    assert "12 cells (12 done)" in command("run", copy, "--no-report").stdout
 
 
 def test_another_pretraining_sets_the_old_encoder_aside_and_finds_it_again(copy, command):
@@ -120,7 +130,7 @@ def test_another_pretraining_sets_the_old_encoder_aside_and_finds_it_again(copy,
     said = command("pretrain", copy, "pretrain.window_s=0.5")
     assert "1 encoders to pre-train (0 done)" in said.stdout, said.stderr
     assert "1 encoders to pre-train (1 done)" in command("pretrain", copy, "pretrain.window_s=0.5").stdout
-    assert "12 cells (12 done)" in command("run", copy).stdout
+    assert "12 cells (12 done)" in command("run", copy, "--no-report").stdout
     pd.testing.assert_frame_equal(results, tables(copy)[0])
 
 

@@ -276,6 +276,7 @@ def test_a_folder_with_broken_scans_is_read_and_they_are_named(tmp_path, make_vi
     assert sorted(entry["scan"] for entry in store.skipped) == sorted(broken)
     assert store.meta["n_scans"] == n_good
     assert len(store) == 4 * n_good
+    assert store.fingerprint != store.meta["fingerprint"]  # with other scans left out it would be another store
     report = pd.read_csv(tmp_path / "new/store/report.csv")
     assert report["outcome"].value_counts().to_dict() == {"read": n_good, "skipped": n_broken}
     assert report.loc[report["outcome"] == "skipped", "reason"].notna().all()

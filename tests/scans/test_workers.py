@@ -43,6 +43,17 @@ def test_a_task_that_kills_its_process_is_lost_alone():
     assert left == "lost __import__: ended the process that read it (exit status 3)"
 
 
+def test_a_task_whose_process_somebody_kills_is_done_again(tmp_path):
+    """Dies the first two times, by a file that counts them."""
+    (tmp_path / "left").write_text("xx")
+    source = (
+        f"(p := __import__('pathlib').Path({str(tmp_path / 'left')!r})).read_text() and "
+        "(p.write_text(p.read_text()[1:]), __import__('os').kill(__import__('os').getpid(), 9)) or 7"
+    )
+    with processes(2, 3) as mapper:
+        assert list(mapper(eval, ["1", source, "3"], name_it)) == [1, 7, 3]
+
+
 def test_an_error_comes_out_where_results_are_awaited_with_its_own_traceback():
     with processes(2, 3) as mapper:
         with pytest.raises(ZeroDivisionError) as raised:
