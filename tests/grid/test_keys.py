@@ -131,7 +131,6 @@ DATA = {
     "frames.cleaning.colour_share": ["0.01", "frames.cleaning.colour=drop"],
     "planes.classes": ["[light,grey,dark]"],
     "planes.labels": ["{light: bright}"],
-    "planes.unit": ["image"],
     "planes.protocol": ["cross_validation"],
     "planes.folds": ["3", CROSSED, "planes.folds=2"],
     "planes.val_fraction": ["0.3"],
@@ -143,6 +142,7 @@ SOURCES = {
     *("scans.source", "scans.patient_pattern", "scans.fps", "scans.allow_outside", "frames.decoder"),
     *("planes.source", "planes.patient_pattern", "planes.external", "planes.external_labels", "planes.allow_outside"),
     "planes.splits",
+    "planes.unit",  # refused where the table names patients
     "pretrain.frames",  # of a variant, whose frame store is its own
 }
 PHANTOM = {"phantom.scans", "phantom.patients", "phantom.external_patients", "phantom.frames", "phantom.seed"}
