@@ -18,7 +18,8 @@ from ssl_zoo.analysis.looks import Start
 from ssl_zoo.analysis.run_folder import Run
 from ssl_zoo.analysis.statistics import BASELINE, pick
 from ssl_zoo.analysis.style import cohort_order, mode_order
-from ssl_zoo.files import fingerprint, read_json
+from ssl_zoo.files import read_json
+from ssl_zoo.grid.feature_files import features_file
 
 MOST = 600  # planes on a map
 FEWEST = 20
@@ -66,7 +67,7 @@ def atlas(run: Run, table: pd.DataFrame, *, most: int = MOST, seed: int = 0) -> 
 def feature_files(run: Run, card: Record) -> dict[Start, Path]:
     """Where the grid keeps the features of a run's own encoders and of its untrained networks; `card`: `planes.json`.
 
-    Named as `grid.work.cached_features` does it. Of several seeds, the first.
+    Of several seeds, the first.
     """
     known: dict[Start, object] = {}
     for encoder in sorted(run.encoders, key=lambda encoder: encoder.key[3]):
@@ -76,8 +77,8 @@ def feature_files(run: Run, card: Record) -> dict[Start, Path]:
     baselines = pick(run.results, init=BASELINE)
     for backbone, own in baselines.groupby("backbone", sort=False):
         known[BASELINE, str(backbone)] = [int(own["seed"].min()), store.get("mean"), store.get("std")]
-    parts = [card.get("fingerprint"), card.get("size"), card.get("channels")]
-    return {start: run.path / "features" / f"{fingerprint([*start, key, *parts])}.npy" for start, key in known.items()}
+    parts = card["fingerprint"], card["size"], card["channels"]
+    return {start: features_file(run.path, *start, key, *parts) for start, key in known.items()}
 
 
 def _starts(rows: pd.DataFrame) -> list[Start]:

@@ -13,11 +13,12 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from ssl_zoo.analysis.csv_files import write_csv
 from ssl_zoo.analysis.figures.scan_timeline import scan_timeline
 from ssl_zoo.analysis.frame_truth import read_truth, truth_scores
 from ssl_zoo.analysis.style import save
 from ssl_zoo.errors import UserError
-from ssl_zoo.files import replacing, write_json, write_text
+from ssl_zoo.files import replacing, write_json
 from ssl_zoo.grid.cells import as_scores
 from ssl_zoo.scans.base import MiscountedScan, ScanReader, UnreadableScan
 from ssl_zoo.scans.reader import open_scan
@@ -100,8 +101,8 @@ def write_findings(
     outcome.planes = pd.DataFrame(rows)
     if rows:
         outcome.exams = _exams(outcome.planes)
-        write_text(out / "planes.csv", outcome.planes.to_csv(index=False))
-        write_text(out / "exams.csv", outcome.exams.to_csv(index=False))
+        write_csv(out / "planes.csv", outcome.planes)
+        write_csv(out / "exams.csv", outcome.exams)
     if predictions:
         outcome.scores = truth_scores(predictions, truths, least_s=looking.least_s)
         write_json(out / "truth.json", as_scores(outcome.scores))
@@ -130,7 +131,7 @@ def _write_scan(
         table = prediction.table()
         if truth is not None:
             table["truth"] = truth
-        table.to_csv(part / "frames.csv", index=False)
+        write_csv(part / "frames.csv", table)
         pictures: list[np.ndarray | None] = []
         for finding in prediction.findings:
             if finding.frame is None:

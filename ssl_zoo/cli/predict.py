@@ -28,7 +28,6 @@ def predict(
     truth: Annotated[Path | None, typer.Option(help="Folder of SCAN_ID.csv with frame,plane; gives scores.")] = None,
     patient_pattern: Annotated[str | None, typer.Option(help="Regex over the path; its group is the patient.")] = None,
     fps: Annotated[float, typer.Option(help="Frames a second of scans that do not tell.")] = 25.0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     quiet: Quiet = False,
 ) -> None:
     """Say what the frames of whole scans show: plane, confidence, the best frame of each plane, and what is missing.
@@ -38,15 +37,11 @@ def predict(
 
     Example: ssl-zoo predict runs/demo data/phantom-e7bb4a7e/scans/S001-1.mp4 --init simclr --mode linear
     """
-    import torch
-
     from ssl_zoo.analysis.scan_findings import Looking, given_scans, write_findings
-    from ssl_zoo.grid.classifiers import choose_cells, named
+    from ssl_zoo.grid.classifiers import choose_cells, device_for, named
     from ssl_zoo.grid.predicting import predictor_of, run_and_key
     from ssl_zoo.grid.study import open_study
 
-    if device not in ("auto", "cpu", "cuda"):
-        raise UserError(f"--device is '{device}'; it must be auto, cpu or cuda")
     run, key = run_and_key(cell)
     study = open_study(run)
     found = choose_cells(
@@ -63,11 +58,10 @@ def predict(
         )
     looked_at = given_scans(scans, patient_pattern, fps)
     looking = Looking(every=every, smooth_s=smooth, least_s=least, fps=fps, truth=truth)
-    where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     predictor = predictor_of(
         study,
         found[0],
-        where,
+        device_for(study),
         keep=keep,
         tell=(lambda line: None) if quiet else (lambda line: print(line, file=sys.stderr)),
     )

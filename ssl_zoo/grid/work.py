@@ -12,8 +12,9 @@ from ssl_zoo.encoders.backbones import build_backbone
 from ssl_zoo.encoders.files import Card, Encoder, load_encoder
 from ssl_zoo.encoders.imagenet import imagenet_encoder
 from ssl_zoo.encoders.published import load_published
-from ssl_zoo.files import fingerprint, replacing
+from ssl_zoo.files import replacing
 from ssl_zoo.grid.cells import as_scores, write_cell, write_failure
+from ssl_zoo.grid.feature_files import features_file
 from ssl_zoo.grid.finetuning import finetune_cell
 from ssl_zoo.grid.inits import Init
 from ssl_zoo.grid.jobs import Job
@@ -141,17 +142,10 @@ def build_encoder(study: Study, init: Init, seed: int) -> Encoder:
 def cached_features(study: Study, init: Init, seed: int, device: str) -> np.ndarray:
     """Features float32 `[N, D]` of all planes, computed once for each encoder and kept in `features/`."""
     frames = study.experiment.frames
-    name = fingerprint(
-        [
-            init.name,
-            init.backbone,
-            init.fingerprint or [seed, *_normalisation(study)],
-            study.planes.fingerprint,
-            frames.size,
-            frames.channels,
-        ]
+    weights = init.fingerprint or [seed, *_normalisation(study)]
+    path = features_file(
+        study.run, init.name, init.backbone, weights, study.planes.fingerprint, frames.size, frames.channels
     )
-    path = study.run / "features" / f"{name}.npy"
     if not path.is_file():
         images = as_seen_by(study, init).images
         features = extract_features(build_encoder(study, init, seed), images, device=device)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.optimize import fminbound
+from scipy.special import log_softmax, softmax
 
 TINY = 1e-12  # the least probability whose logarithm is taken
 RANGE = (0.05, 20.0)  # temperatures that are looked at; beyond, probabilities are all equal or all 0 and 1
@@ -23,10 +24,7 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
     logits = np.log(np.maximum(probabilities, TINY))  # [N, K], up to a constant of each row
 
     def loss(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        top = scaled.max(1)
-        total = top + np.log(np.exp(scaled - top[:, None]).sum(1))
-        return float((total - scaled[np.arange(len(labels)), labels]).mean())
+        return -float(log_softmax(logits / np.exp(log_temperature), axis=1)[np.arange(len(labels)), labels].mean())
 
     low, high = np.log(RANGE)
     return float(np.exp(fminbound(loss, low, high)))
@@ -34,6 +32,4 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 def at_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """The probabilities `[N, K]` that the same logits give at a temperature (1: as they are)."""
-    logits = np.log(np.maximum(probabilities, TINY)) / temperature
-    scaled = np.exp(logits - logits.max(1, keepdims=True))
-    return scaled / scaled.sum(1, keepdims=True)
+    return softmax(np.log(np.maximum(probabilities, TINY)) / temperature, axis=1)

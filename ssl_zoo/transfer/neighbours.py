@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import softmax
 
 from ssl_zoo.transfer.probe import class_weights, standardisation
 
@@ -63,7 +64,7 @@ class Prototypes:
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Probabilities float64 `[M, K]` of features `[M, D]`."""
         cosines = directions(features, self.mean, self.scale) @ _unit(self.means).T  # [M, K]
-        return _softmax(np.where(self.present, cosines / self.temperature, -np.inf))
+        return softmax(np.where(self.present, cosines / self.temperature, -np.inf), axis=1)
 
 
 def fit_neighbours(features: np.ndarray, labels: np.ndarray, *, n_classes: int, k: int = K) -> Neighbours:
@@ -92,7 +93,7 @@ def fit_prototypes(features: np.ndarray, labels: np.ndarray, patients: np.ndarra
         weights = class_weights(labels[usable], n_classes)[labels[usable]]
         own = np.arange(int(usable.sum())), labels[usable]
         losses = [
-            np.average(-np.log(np.maximum(_softmax(cosines[usable] / candidate)[own], 1e-300)), weights=weights)
+            np.average(-np.log(np.maximum(softmax(cosines[usable] / candidate, axis=1)[own], 1e-300)), weights=weights)
             for candidate in TEMPERATURES
         ]
         temperature, by = TEMPERATURES[int(np.argmin(losses))], LEFT_OUT
@@ -130,8 +131,3 @@ def _left_out_cosines(rows: np.ndarray, chosen: np.ndarray, patients: np.ndarray
 def _unit(vectors: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return vectors / np.where(lengths > 0, lengths, 1)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    exponentials = np.exp(logits - logits.max(1, keepdims=True))
-    return exponentials / exponentials.sum(1, keepdims=True)

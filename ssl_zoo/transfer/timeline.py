@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import softmax
 
-TINY = 1e-12
+from ssl_zoo.transfer.calibration import TINY
+
 REACH = 4.0  # of the kernel, in its standard deviations
 CHUNK = 4096  # frames smoothed at a time
 
@@ -43,8 +45,7 @@ def smooth(probabilities: np.ndarray, times: np.ndarray, sigma_s: float) -> np.n
         last = int(np.searchsorted(times, own[-1] + REACH * sigma_s, side="right"))
         weights = np.exp(-0.5 * ((own[:, None] - times[None, first:last]) / sigma_s) ** 2)  # [n, m]
         result[start : start + CHUNK] = weights @ logs[first:last] / weights.sum(1, keepdims=True)
-    result = np.exp(result - result.max(1, keepdims=True))
-    return result / result.sum(1, keepdims=True)
+    return softmax(result, axis=1)
 
 
 def findings(

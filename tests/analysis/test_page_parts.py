@@ -15,7 +15,6 @@ from PIL import Image
 
 from ssl_zoo.analysis.album import Album
 from ssl_zoo.analysis.answer import make_answer
-from ssl_zoo.analysis.atlas import __file__ as atlas_file
 from ssl_zoo.analysis.atlas import atlas, feature_files
 from ssl_zoo.analysis.compare import write_comparison
 from ssl_zoo.analysis.csv_files import csv_text
@@ -184,14 +183,6 @@ def test_the_atlas_maps_the_test_planes_of_the_baseline_and_the_best_init(fake_r
     assert maps[1].same_class == maps[1].same_class_of_others == 1.0
     again = atlas(run, estimates)
     pd.testing.assert_frame_equal(maps[1].points, again[1].points)
-
-
-def test_the_features_of_the_atlas_are_named_as_the_grid_names_them() -> None:
-    """Held to the grid's own words, so that a change there is seen here."""
-    path = Path(atlas_file).parents[1] / "grid" / "work.py"
-    source = " ".join(path.read_text().split("def cached_features")[1].split("np.load")[0].split())
-    assert "init.name, init.backbone, init.fingerprint or [seed, *_normalisation(study)]," in source
-    assert "study.planes.fingerprint, frames.size, frames.channels," in source
 
 
 def test_sheets_of_other_commands_are_shown_as_far_as_they_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

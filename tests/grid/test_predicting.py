@@ -103,7 +103,6 @@ def test_a_cell_by_its_file_and_a_broken_scan_beside_a_good_one(run, tmp_path):
         (["nowhere.mp4", "--init", "simclr", "--mode", "linear"], "nowhere.mp4: no such file or folder"),
         (["scan.npy"], "choose one with --init and --mode"),
         (["scan.npy", "--init", "simclrr", "--mode", "linear"], "did you mean 'simclr'"),
-        (["scan.npy", "--device", "gpu"], "must be auto, cpu or cuda"),
         (["scan.npy", "--init", "simclr", "--mode", "linear", "--truth", "."], "--truth holds a table of each scan"),
     ],
 )
