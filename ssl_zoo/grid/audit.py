@@ -2,8 +2,8 @@
 
 Patients count as seen in pre-training when their frames are in a frame store of the experiment. Before a store is
 built, those of the scan table stand in for it; where scans are drawn by lot, nobody does yet. The patients of a given
-encoder are on its card. Images are compared as they were decoded for the experiment; what is alike is kept in
-`alike.json` for as long as the planes are the same.
+encoder are on its card. Images are compared as they were decoded for the experiment, with each other and with the
+frames of the stores that are built; what is alike is kept in `alike.json` while planes and stores are the same.
 """
 
 from __future__ import annotations
@@ -23,13 +23,24 @@ from ssl_zoo.files import read_json, write_json
 from ssl_zoo.grid.entrants import entrants, stores
 from ssl_zoo.grid.stores import cleaning_settings, sampler_settings
 from ssl_zoo.planes.alike import VERSION, Alike, find_alike
-from ssl_zoo.planes.audit import NOTE, REFUSE, Finding, encoders_that_saw, pretrained_patients, refusals, shared_images
+from ssl_zoo.planes.alike_frames import SeenImages, find_seen
+from ssl_zoo.planes.audit import (
+    NOTE,
+    REFUSE,
+    Finding,
+    encoders_that_saw,
+    pretrained_images,
+    pretrained_patients,
+    refusals,
+    shared_images,
+)
 from ssl_zoo.planes.saved_splits import splits_record
 from ssl_zoo.planes.sources import named_source
 from ssl_zoo.planes.splits import Split
 from ssl_zoo.planes.table import Planes
 from ssl_zoo.scans.frames import source_fingerprint
 from ssl_zoo.scans.store import CARD as STORE_CARD
+from ssl_zoo.scans.store import FrameStore
 from ssl_zoo.scans.table import Scans
 
 AUDIT, ALIKE = "audit.json", "alike.json"
@@ -75,13 +86,18 @@ def audit(
     images = np.load(run / "planes" / "images.npy", mmap_mode="r")
     alike = alike_images(run, planes, images)
     found = known_findings(experiment, planes, splits, scans, overlap=overlap)
-    found = sorted(found + shared_images(planes, splits, alike), key=lambda finding: finding.severity != REFUSE)
+    found += shared_images(planes, splits, alike)
+    opened = built_stores(experiment, scans)
+    for folder, store in opened.items():
+        found += pretrained_images(planes, splits, seen_images(run, folder, planes, images, store), store.index, folder)
+    found = sorted(found, key=lambda finding: finding.severity != REFUSE)
     record = {
         "audit": experiment.planes.audit,
         "unit": "image" if planes.by_image else "patient",
         "planes": planes.fingerprint,
         "splits": splits_record(planes, experiment.planes.protocol, splits)["hash"],
         "images": {"compared": len(images), "pixels": int(images.shape[1]), "alike": len(alike.rows)},
+        "frames": {folder: len(store) for folder, store in opened.items()},  # that the images were compared with
         "findings": [
             {"kind": one.kind, "severity": one.severity, "sentence": one.sentence, "names": list(one.names)}
             for one in found
@@ -109,15 +125,29 @@ def pretrained(experiment: Experiment, planes: Planes, scans: Scans | None) -> d
     if scans is None or not entrants(experiment) or not set(scans.patients) & set(planes.patients):
         return {}
     seen: dict[str, Collection[str]] = {}
-    built = {folder: experiment.run_folder / folder / STORE_CARD for folder in stores(experiment)}
-    source = source_fingerprint(scans) if any(card.is_file() for card in built.values()) else ""
+    cards = _built(experiment, scans)
     for folder, frames in stores(experiment).items():
-        card = read_json(built[folder]) if built[folder].is_file() else {}
-        if card and _holds(card, frames, source):
-            seen[f"the frame store '{folder}'"] = card["patients"]
+        if folder in cards:
+            seen[f"the frame store '{folder}'"] = cards[folder]["patients"]
         elif frames.scans is None:
             seen["the scan table"] = scans.patients
     return seen
+
+
+def built_stores(experiment: Experiment, scans: Scans | None) -> dict[str, FrameStore]:
+    """The frame stores that are there already with the scans that the experiment asks for, by folder."""
+    if scans is None or not entrants(experiment):
+        return {}
+    return {folder: FrameStore.open(experiment.run_folder / folder) for folder in _built(experiment, scans)}
+
+
+def _built(experiment: Experiment, scans: Scans) -> dict[str, dict[str, Any]]:
+    """The cards of these stores."""
+    paths = {folder: experiment.run_folder / folder / STORE_CARD for folder in stores(experiment)}
+    there = {folder: read_json(path) for folder, path in paths.items() if path.is_file()}
+    source = source_fingerprint(scans) if there else ""
+    wanted = stores(experiment)
+    return {folder: card for folder, card in there.items() if _holds(card, wanted[folder], source)}
 
 
 def _holds(card: dict[str, Any], frames: FramesConfig, source: str) -> bool:
@@ -133,19 +163,49 @@ def _holds(card: dict[str, Any], frames: FramesConfig, source: str) -> bool:
 
 def alike_images(run: Path, planes: Planes, images: np.ndarray) -> Alike:
     """`find_alike` on the decoded planes, once for each plane table and size of its images."""
-    key = [VERSION, planes.fingerprint, *images.shape[1:]]
-    kept = read_json(run / ALIKE) if (run / ALIKE).is_file() else {}
-    if kept.get("key") != key:
+
+    def find() -> dict[str, Any]:
         alike = find_alike(images, planes.patients.astype(str), planes.labels)
-        kept = {
-            "key": key,
+        return {
             "rows": alike.rows.tolist(),
             "correlation": alike.correlation.round(4).tolist(),
             "complete": alike.complete,
         }
-        write_json(run / ALIKE, kept)
+
+    kept = _kept(run, "planes", [VERSION, planes.fingerprint, *images.shape[1:]], find)
     rows = np.array(kept["rows"], dtype=np.int64).reshape(-1, 2)
     return Alike(rows, np.array(kept["correlation"], dtype=np.float64), kept["complete"])
+
+
+def seen_images(run: Path, folder: str, planes: Planes, images: np.ndarray, store: FrameStore) -> SeenImages:
+    """`find_seen` on the decoded planes and a frame store, once for each pair of them.
+
+    Frames of a patient with the name of the image's are left out: names have told already.
+    """
+
+    def find() -> dict[str, Any]:
+        named = [store.index["patient_id"].to_numpy(str), planes.patients.astype(str)]
+        seen = find_seen(images, store.frames, *named)
+        return {
+            "images": seen.images.tolist(),
+            "frames": seen.frames.tolist(),
+            "correlation": seen.correlation.round(4).tolist(),
+        }
+
+    key = [VERSION, planes.fingerprint, store.fingerprint, *images.shape[1:]]
+    kept = _kept(run, folder, key, find)
+    rows, places = (np.array(kept[name], dtype=np.int64) for name in ("images", "frames"))
+    return SeenImages(rows, places, np.array(kept["correlation"], dtype=np.float64))
+
+
+def _kept(run: Path, part: str, key: list[Any], find: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What was found for a part of the run folder, looked for again where its key has changed."""
+    record = read_json(run / ALIKE) if (run / ALIKE).is_file() else {}
+    kept = record.get(part)
+    if not isinstance(kept, dict) or kept.get("key") != key:
+        kept = {"key": key, **find()}
+        write_json(run / ALIKE, {**record, part: kept})
+    return kept
 
 
 def name_space(source: str) -> str:

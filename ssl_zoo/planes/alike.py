@@ -70,7 +70,7 @@ def find_alike(images: np.ndarray, patients: np.ndarray, labels: np.ndarray) -> 
     count, complete = len(copies), True
     spread = thumbnails.reshape(len(thumbnails), -1).std(1)
     varied = np.flatnonzero((first == np.arange(len(first))) & (spread >= FLAT))
-    signs = _signs(thumbnails[varied])  # [V, 64]
+    signs = hash_signs(thumbnails[varied])  # [V, 64]
     for start in range(0, len(varied), ROWS):
         # The distance of two hashes, from the product of their bits as -1 and 1.
         product = signs[start : start + ROWS] @ signs[start:].T  # [R, V - start]
@@ -119,22 +119,26 @@ def shown_correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.where(enough & (power > 0), (left * right).sum(1) / np.maximum(power, 1e-9), 0.0)
 
 
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    """What of an image, uint8 `[S, S]` or `[S, S, 3]`, is compared: grey, uint8 `[32, 32]`."""
+    return np.asarray(Image.fromarray(image).convert("L").resize((SIZE, SIZE), Image.Resampling.BOX))
+
+
+def hash_signs(thumbnails: np.ndarray) -> np.ndarray:
+    """The bits of the perceptual hashes of thumbnails `[N, 32, 32]` as -1 and 1, float32 `[N, 64]`."""
+    hashes = [frame_hashes(thumbnails[start : start + 1024]) for start in range(0, len(thumbnails), 1024)]
+    words = np.concatenate(hashes) if hashes else np.empty(0, np.uint64)
+    bits = np.unpackbits(words.view(np.uint8).reshape(len(words), 8), axis=1)
+    return bits.astype(np.float32) * 2 - 1
+
+
 def _thumbnails(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Grey thumbnails uint8 `[N, 32, 32]`, and for each row the first one with equal pixels, int64 `[N]`."""
+    """Thumbnails uint8 `[N, 32, 32]`, and for each row the first one with equal pixels, int64 `[N]`."""
     thumbnails = np.empty((len(images), SIZE, SIZE), np.uint8)
     first = np.empty(len(images), np.int64)
     seen: dict[bytes, int] = {}
     for row in range(len(images)):
         image = np.asarray(images[row])
         first[row] = seen.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), row)
-        picture = Image.fromarray(image).convert("L")
-        thumbnails[row] = np.asarray(picture.resize((SIZE, SIZE), Image.Resampling.BOX))
+        thumbnails[row] = thumbnail(image)
     return thumbnails, first
-
-
-def _signs(thumbnails: np.ndarray) -> np.ndarray:
-    """The bits of the perceptual hashes as -1 and 1, float32 `[N, 64]`."""
-    hashes = [frame_hashes(thumbnails[start : start + 1024]) for start in range(0, len(thumbnails), 1024)]
-    words = np.concatenate(hashes) if hashes else np.empty(0, np.uint64)
-    bits = np.unpackbits(words.view(np.uint8).reshape(len(words), 8), axis=1)
-    return bits.astype(np.float32) * 2 - 1

@@ -11,8 +11,10 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from ssl_zoo.planes.alike import MOST, Alike
+from ssl_zoo.planes.alike_frames import SeenImages
 from ssl_zoo.planes.splits import Split
 from ssl_zoo.planes.table import INTERNAL, Planes
 
@@ -138,6 +140,31 @@ def shared_images(planes: Planes, splits: Sequence[Split], alike: Alike) -> list
         sentence = f"more than {MOST:,} pairs of images are nearly the same; only the first are listed"
         found.append(Finding("too_many_alike", REFUSE, sentence, ()))
     return sorted(found, key=lambda finding: finding.severity != REFUSE)
+
+
+def pretrained_images(
+    planes: Planes, splits: Sequence[Split], seen: SeenImages, frames: pd.DataFrame, store: str
+) -> list[Finding]:
+    """Tested images that are (nearly) frames of pre-training, whatever their patients are called there.
+
+    `frames` is the index of the frame store named `store`. One finding for each patient and scan.
+    """
+    tested = np.zeros(len(planes), dtype=bool)
+    tested[np.concatenate([split.test for split in splits])] = True
+    scans, times_s = frames["scan_id"].to_numpy(), frames["time_s"].to_numpy()
+    found = []
+    kept = np.flatnonzero(tested[seen.images])
+    for pairs in _grouped(kept, lambda k: (planes.patients[seen.images[k]], scans[seen.frames[k]])):
+        image, frame = seen.images[pairs[0]], seen.frames[pairs[0]]
+        correlation = min(seen.correlation[pairs[0]], 0.999)
+        sentence = (
+            f"the test image {_image(planes, image)} of {'file' if planes.by_image else 'patient'} "
+            f"'{planes.patients[image]}' is nearly the same (correlation {correlation:.3f}) as the frame at "
+            f"{times_s[frame]:.2f} s of the pre-training scan '{scans[frame]}' ({store}){_more(pairs)}; "
+            "give both one patient_id, or take one out"
+        )
+        found.append(Finding("pretraining_image_in_test", REFUSE, sentence, (_image(planes, image), str(scans[frame]))))
+    return found
 
 
 def _of_two_patients(

@@ -149,6 +149,29 @@ def test_the_phantom_raises_no_alarm(tmp_path):
     assert audited(load_experiment(path), progress=False) == []
 
 
+def test_a_test_image_cut_from_a_pretraining_scan_is_found_by_its_pixels(own, load, monkeypatch):
+    """The two tables name the patient in two ways, so that names alone tell nothing."""
+    study = prepare(load(), progress=False)
+    assert json.loads((study.run / "audit.json").read_text())["frames"] == {"frames": len(study.store)}
+    scan = study.store.index["scan_id"].iloc[11]
+    brighter = (study.store.frames[11] * 1.1).clip(0, 255).astype(np.uint8)
+    Image.fromarray(brighter).resize((96, 96), Image.Resampling.BICUBIC).save(own / "images/9-grey.png")
+    with pytest.raises(UserError, match="pre-training scan"):
+        prepare(load(), progress=False)
+    (finding,) = audited(load(), progress=False)
+    assert (finding.kind, finding.severity) == ("pretraining_image_in_test", "refuse")
+    assert all(word in finding.sentence for word in ("images/9-grey.png", "'P09'", scan)), finding.sentence
+    monkeypatch.setattr("ssl_zoo.grid.audit.find_seen", None)  # what was found is kept
+    assert audited(load(), progress=False) == [finding]
+
+
+def test_a_training_image_may_be_a_pretraining_frame(own, load):
+    study = prepare(load(), progress=False)
+    trained = study.planes.table.iloc[study.splits[0].train[0]]
+    Image.fromarray(study.store.frames[5]).save(trained["path"])
+    assert prepare(load(), progress=False).run == study.run
+
+
 def test_images_are_compared_once_for_the_same_planes(load, monkeypatch):
     experiment = load("pretrain.methods=[]")
     audited(experiment, progress=False)

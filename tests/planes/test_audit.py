@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from ssl_zoo.planes import alike as alike_module
+from ssl_zoo.planes import alike_frames
 from ssl_zoo.planes.alike import Alike, find_alike, shown_correlations
+from ssl_zoo.planes.alike_frames import find_seen
 from ssl_zoo.planes.audit import (
     NOTE,
     REFUSE,
@@ -79,6 +81,26 @@ def test_an_image_is_found_again_after_a_change_that_leaves_its_content(change, 
     assert (found.correlation[0] == 1) == (change == "copied")
 
 
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_image_is_found_among_frames_after_a_change_that_leaves_its_content(change, monkeypatch):
+    monkeypatch.setattr(alike_frames, "ROWS", 7)
+    frames = sectors(40, 64)
+    images = np.stack([sectors(42, 64)[41], CHANGES[change](frames[23]), frames[9], np.zeros_like(frames[0])])
+    patients = np.array(["a", "b", "c", "d"])
+    seen = find_seen(images, frames, np.array(["x"] * 40), patients)
+    assert (seen.images.tolist(), seen.frames.tolist()) == ([1, 2], [23, 9])
+    assert (seen.correlation >= 0.97).all()
+    owners = np.where(np.arange(40) == 9, "c", "x")  # a frame of the same patient: names tell that already
+    assert find_seen(images, frames, owners, patients).images.tolist() == [1]
+
+
+def test_nothing_is_seen_where_there_is_nothing():
+    frames, none = sectors(3), np.empty((0, 64, 64), np.uint8)
+    owners, nobody = np.array(["x"] * 3), np.array([], dtype=str)
+    assert len(find_seen(none, frames, owners, nobody).images) == 0
+    assert len(find_seen(frames, none, nobody, owners).images) == 0
+
+
 def test_images_of_different_patients_in_the_same_sector_are_not_alike():
     images = sectors(300)
     found = find_alike(images, np.arange(300), np.arange(300) % 5)
@@ -91,7 +113,7 @@ def test_images_of_different_patients_in_the_same_sector_are_not_alike():
 def test_hashes_alone_do_not_make_two_images_alike():
     images = sectors(2)
     pair = np.stack([images[0], (0.7 * images[0] + 0.3 * images[1]).astype(np.uint8)])
-    signs = alike_module._signs(alike_module._thumbnails(pair)[0])
+    signs = alike_module.hash_signs(alike_module._thumbnails(pair)[0])
     assert signs[0] @ signs[1] >= 64 - 2 * alike_module.MAX_DISTANCE
     assert 0.8 < shown_correlations(pair[:1], pair[1:])[0] < 0.97
     assert len(find_alike(pair, np.arange(2), np.zeros(2)).rows) == 0
