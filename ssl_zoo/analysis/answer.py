@@ -107,7 +107,7 @@ def _gain(estimates: Estimates, contest: Contest, names: Names) -> list[str]:
     if rows.empty:
         return ["Gains over untrained networks cannot be given: no baseline of the same backbone has run."]
     mean = float(rows["difference"].mean())
-    low, high = interval(estimates.differences[rows.index].mean(0))
+    low, high = interval(estimates.differences[rows.index].mean(0), int(rows["n_test_patients"].max()))
     several = rows["backbone"].nunique() > 1
     own = "their own untrained backbones" if several else f"an untrained {rows['backbone'].iloc[0]}"
     whose = "gain is" if len(rows) == 1 else f"mean gain over the {len(rows)} inits is"

@@ -62,9 +62,10 @@ def reliability_table(
         accuracy = np.where(drawn > 0, drawn_hit / np.maximum(drawn, 1), np.nan)
         init, backbone, fraction = key  # type: ignore[misc]
         for place_of in np.flatnonzero(count.sum(0) > 0):
-            low, high = interval(accuracy[1:, place_of])
+            patients = int((count[:, place_of] > 0).sum())
+            low, high = interval(accuracy[1:, place_of], patients)
             total = count[:, place_of].sum()
             limits = (float(sure[:, place_of].sum() / total), float(accuracy[0, place_of]), low, high)
-            counts = (int(place_of), int(total), int((count[:, place_of] > 0).sum()))
+            counts = (int(place_of), int(total), patients)
             rows.append((init, backbone, mode, fraction, cohort, *counts, *limits))
     return pd.DataFrame(rows, columns=COLUMNS)

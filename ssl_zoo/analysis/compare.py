@@ -27,7 +27,7 @@ from ssl_zoo.analysis.reproduce import version
 from ssl_zoo.analysis.run_folder import Run, read_run, run_looks
 from ssl_zoo.analysis.score_tables import NONE, gain_in_words
 from ssl_zoo.analysis.statistics import Estimates, estimate, pick
-from ssl_zoo.analysis.style import cohort_order, mode_label, mode_order, mode_title, percent
+from ssl_zoo.analysis.style import cohort_order, mode_label, mode_order, mode_title, no_collections, percent
 from ssl_zoo.analysis.tables import Table, in_brackets
 from ssl_zoo.errors import UserError
 from ssl_zoo.files import fingerprint_file, write_text
@@ -57,8 +57,13 @@ def write_comparison(runs: Sequence[Path], target: Path | None = None, *, replic
     again = [path for path, count in Counter(path.resolve() for path in paths).items() if count > 1]
     if again:
         raise UserError(f"{again[0]}: named twice; a comparison takes different runs")
-    entries = [_read(path, name, replicates) for path, name in zip(paths, _names(paths), strict=True)]
     target = target or paths[0].parent / f"report-{'-'.join(path.resolve().name for path in paths)}.html"
+    with no_collections():
+        return _write(paths, target, replicates)
+
+
+def _write(paths: Sequence[Path], target: Path, replicates: int) -> Path:
+    entries = [_read(path, name, replicates) for path, name in zip(paths, _names(paths), strict=True)]
     album = Album(target.with_suffix("").with_name(f"{target.stem}_figures"))
     for place, entry in enumerate(entries):
         caption = (

@@ -35,7 +35,7 @@ def compare(estimates: Estimates, first: int, second: int) -> tuple[float, float
     scores = estimates.table["f1_macro"]
     samples = estimates.samples[first] - estimates.samples[second]
     patients = int(estimates.table["n_test_patients"].iloc[first])
-    return float(scores.iloc[first] - scores.iloc[second]), *interval(samples), bootstrap_p(samples, patients)
+    return float(scores.iloc[first] - scores.iloc[second]), *interval(samples, patients), bootstrap_p(samples, patients)
 
 
 def contest_of(estimates: Estimates, mode: str, fraction: float, cohort: str) -> Contest:

@@ -116,20 +116,23 @@ def f1_of_counts(counts: Floats) -> Floats:
 def measures_of_counts(counts: Floats) -> dict[str, Floats]:
     """The measures `[...]` of counts `[..., 3, K]`, macro ones over the classes that occur; NaN where none does.
 
-    Keys: accuracy, balanced_accuracy, precision_macro, recall_macro, f1_macro, f1_weighted, as `metrics.scores` names
-    and defines them.
+    Keys: accuracy, balanced_accuracy, precision_macro, recall_macro, f1_macro, precision_weighted, recall_weighted,
+    f1_weighted, as `metrics.scores` names and defines them.
     """
     hit, true, called = counts[..., 0, :], counts[..., 1, :], counts[..., 2, :]
     present, total = true > 0, true.sum(-1)
     some = np.maximum(total, 1e-12)
-    recall = _macro(hit / np.maximum(true, 1e-12), present)
+    recall, precision = _macro(hit / np.maximum(true, 1e-12), present), hit / np.maximum(called, 1e-12)
     f1 = np.where(present, f1_by_class(counts), 0.0)
+    accuracy = np.where(total > 0, hit.sum(-1) / some, np.nan)
     return {
-        "accuracy": np.where(total > 0, hit.sum(-1) / some, np.nan),
+        "accuracy": accuracy,
         "balanced_accuracy": recall,
-        "precision_macro": _macro(hit / np.maximum(called, 1e-12), present),
+        "precision_macro": _macro(precision, present),
         "recall_macro": recall,
         "f1_macro": f1_of_counts(counts),
+        "precision_weighted": np.where(total > 0, (precision * true).sum(-1) / some, np.nan),
+        "recall_weighted": accuracy,  # sum over classes k of (images of k) x (hits of k) / (images of k)
         "f1_weighted": np.where(total > 0, (f1 * true).sum(-1) / some, np.nan),
     }
 

@@ -10,9 +10,33 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import f1_score, roc_auc_score
 
+from ssl_zoo.analysis.style import number
+from ssl_zoo.analysis.tables import Table
 from ssl_zoo.errors import UserError
+from ssl_zoo.files import read_json
 from ssl_zoo.transfer.predictor import ScanPrediction
 from ssl_zoo.transfer.timeline import durations, runs_of
+
+TRUTH = "truth.json"
+COLUMNS = {
+    "frame_f1": "frame F1",
+    "frame_f1_planes": "F1 on frames with a plane",
+    "best_frame_hits": "best-frame hits",
+    "abstention_precision": "set aside: precision",
+    "abstention_recall": "recall",
+    "abstention_auroc": "AUROC",
+    "missing_right": "found or missing: right",
+}
+
+
+def truth_table(timelines: Path) -> Table | None:
+    """The scores of every classifier that has a folder with a known truth in `timelines`; None where none has."""
+    rows = []
+    for path in sorted(timelines.glob(f"*/{TRUTH}")):
+        scores = read_json(path)
+        values = [scores.get(key) for key in COLUMNS]
+        rows.append([path.parent.name, *("–" if value is None else number(value) for value in values)])
+    return Table(["classifier", *COLUMNS.values()], rows, 1) if rows else None
 
 
 def read_truth(path: Path, prediction: ScanPrediction) -> pd.Series:

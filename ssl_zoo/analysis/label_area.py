@@ -65,9 +65,9 @@ def label_areas(estimates: Estimates) -> Areas:
                 continue
             index = own.sort_values("fraction").index.to_numpy()
             curves[str(init), str(backbone)] = index
-            low, high = interval(weights @ estimates.samples[index])
+            low, high = interval(weights @ estimates.samples[index], patients)
             gaps = weights @ estimates.differences[index]
-            gap_low, gap_high = interval(gaps)
+            gap_low, gap_high = interval(gaps, patients)
             own_rows.append(
                 {"init": init, "backbone": backbone, "method": own["method"].iloc[0], "mode": mode, "cohort": cohort}
                 | {"n_fractions": len(fractions), "smallest": fractions[0], "largest": fractions[-1]}
@@ -79,7 +79,7 @@ def label_areas(estimates: Estimates) -> Areas:
         scores, own_pairs = table["f1_macro"].to_numpy(float), []
         for (one, first), (two, second) in itertools.combinations(curves.items(), 2):
             gaps = weights @ (estimates.samples[first] - estimates.samples[second])
-            low, high = interval(gaps)
+            low, high = interval(gaps, patients)
             own_pairs.append(
                 {"mode": mode, "cohort": cohort, "init": one[0], "backbone": one[1]}
                 | {"other": two[0], "other_backbone": two[1], "low": low, "high": high}

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from ssl_zoo.analysis.bootstrap import LEVEL
+from ssl_zoo.analysis.bootstrap import tails
 from ssl_zoo.analysis.counts import Floats
 from ssl_zoo.analysis.statistics import BASELINE, START, Estimates, pick
 
@@ -86,8 +86,9 @@ def labels_saved(estimates: Estimates, *, baseline: str = BASELINE) -> pd.DataFr
             share = float((~np.isnan(at)).mean())
             at = np.where(np.isnan(at), np.inf, at)
             # never between two resamples: infinity and a finite neighbour have no mean
-            low = float(np.quantile(at, (1 - LEVEL) / 2, method="lower"))
-            high = float(np.quantile(at, (1 + LEVEL) / 2, method="higher"))
+            ends = tails(int(table["n_test_patients"].iloc[full]))
+            low = float(np.quantile(at, ends[0], method="lower"))
+            high = float(np.quantile(at, ends[1], method="higher"))
         state = NOT_REACHED if np.isnan(point) else AT_SMALLEST if is_smallest(point, fractions[0]) else REACHED
         rows.append(
             {"init": init, "backbone": backbone, "method": curve["method"].iloc[0], "mode": mode, "cohort": cohort}

@@ -11,7 +11,8 @@ from ssl_zoo.analysis.pooling import SettingCells, cells_by_setting
 from ssl_zoo.analysis.statistics import POINT, START
 from ssl_zoo.transfer.metrics import ECE_BINS, confidence_bins
 
-COUNTED = ["accuracy", "balanced_accuracy", "precision_macro", "recall_macro", "f1_macro", "f1_weighted"]
+COUNTED = ["accuracy", "balanced_accuracy", "precision_macro", "recall_macro", "f1_macro"]
+COUNTED += ["precision_weighted", "recall_weighted", "f1_weighted"]
 MEASURES = [*COUNTED, "auroc_macro", "ece"]
 ABSENT = "; "  # between the classes that a cohort lacks
 
@@ -19,7 +20,8 @@ ABSENT = "; "  # between the classes that a cohort lacks
 def measure_points(
     results: pd.DataFrame, predictions: pd.DataFrame | None, *, replicates: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
-    """One row per point: POINT, `n_cells`, `classes_missing`, MEASURES, and `f1[<class>]` (NaN where it is absent).
+    """One row per point: POINT, `n_cells`, `pooled` (folds), `classes_missing`, MEASURES, and `f1[<class>]` (NaN where
+    it is absent).
 
     Those that come from counts have `<name>_low` and `<name>_high`, 95 % over patients. ECE has none: it is a sum of
     absolute gaps, which resampling makes larger, so that its percentile interval would lie too high; the reliability
@@ -31,6 +33,7 @@ def measure_points(
         for _, own in cells.rows.groupby(START, sort=True).indices.items():
             first, part = cells.rows.iloc[own[0]], cells.rows.iloc[own]
             row: dict[str, object] = {**{name: first[name] for name in POINT}, "n_cells": len(own)}
+            row["pooled"] = cells.pooled
             row |= {name: float(part[name].mean()) if name in part else float("nan") for name in [*MEASURES, "seconds"]}
             row["classes_missing"] = ""
             if cells.tested is not None and cells.predicted[own].all():
@@ -44,10 +47,10 @@ def _of_predictions(cells: SettingCells, tested: Tested, own: Codes) -> dict[str
     totals = [cells.totals(unit) for unit in units]  # each [1 + R, 3, K]
     found: dict[str, object] = {}
     for name, values in measures_of_counts(np.stack(totals)).items():  # [units, 1 + R]
-        found |= _with_limits(name, _mean(values))
+        found |= _with_limits(name, _mean(values), cells.n_patients)
     by_class = _mean(np.stack([f1_by_class(total) for total in totals]))  # [1 + R, K]
     for place, name in enumerate(tested.classes):
-        found |= _with_limits(f"f1[{name}]", by_class[:, place])
+        found |= _with_limits(f"f1[{name}]", by_class[:, place], cells.n_patients)
     found["classes_missing"] = ABSENT.join(missing_classes(tested))
     names = cells.rows["cell"].astype(str)
     found["ece"] = float(np.mean([calibration_error(tested, [names[cell] for cell in unit]) for unit in units]))
@@ -74,6 +77,6 @@ def _mean(values: Floats) -> Floats:
     return np.where(scored.any(0), np.where(scored, values, 0).sum(0) / np.maximum(scored.sum(0), 1), np.nan)
 
 
-def _with_limits(name: str, values: Floats) -> dict[str, object]:
-    low, high = interval(values[1:])
+def _with_limits(name: str, values: Floats, n_patients: int) -> dict[str, object]:
+    low, high = interval(values[1:], n_patients)
     return {name: float(values[0]), f"{name}_low": low, f"{name}_high": high}

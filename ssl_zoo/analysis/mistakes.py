@@ -180,5 +180,5 @@ def in_common(images: pd.DataFrame, facts: pd.DataFrame, *, replicates: int = 20
             means = [(weights[:, side] @ own[side]) / weights[:, side].sum(1) for side in (wrong, ~wrong)]
         gaps = means[0] - means[1]
         sides = [float(values[side].mean()) if side.any() else float("nan") for side in (~wrong, wrong)]
-        rows.append((fact, *sides, float(gaps[0]), *interval(gaps[1:])))
+        rows.append((fact, *sides, float(gaps[0]), *interval(gaps[1:], len(names))))
     return pd.DataFrame(rows, columns=["fact", "right", "wrong", "difference", "low", "high"])

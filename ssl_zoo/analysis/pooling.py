@@ -116,6 +116,22 @@ def cells_by_setting(
             yield SettingCells(rows, replicates, there, pooled, tested, counts, weights)
 
 
+def pooled_scores(results: pd.DataFrame, predictions: pd.DataFrame | None, by: Sequence[str]) -> pd.DataFrame:
+    """Macro-F1 of every group of cells of a setting: `mode, fraction, cohort, *by, f1_macro`.
+
+    Folds are pooled and seeds averaged as everywhere. `by`: the columns of the results that make a group within a
+    setting, at least init and backbone. Without predictions a score is the mean over the group's cells.
+    """
+    if predictions is not None:
+        predictions = predictions.loc[predictions["cell"].astype(str).isin(results["cell"].astype(str))]
+    rows = []
+    for cells in cells_by_setting(results, predictions, replicates=0, seed=0):
+        for _, part in cells.rows.groupby(list(by), sort=False, dropna=False):
+            names = {name: part[name].iloc[0] for name in ("mode", "fraction", "cohort", *by)}
+            rows.append(names | {"f1_macro": float(cells.f1(part.index.to_numpy(np.int64))[0])})
+    return pd.DataFrame(rows, columns=["mode", "fraction", "cohort", *by, "f1_macro"])
+
+
 def folds_are_parts(folds: np.ndarray, counts: Floats) -> bool:
     """Whether several folds test different patients, so that together they make one test set.
 

@@ -102,7 +102,7 @@ def _ours(settings: dict[tuple[str, str, float], SettingCells], number: Publishe
         return None
     if number.relative_to is None:
         values = _values(cells, own, number.measure)
-        return Ours(float(values[0]), *interval(values[1:]))
+        return Ours(float(values[0]), *interval(values[1:], cells.n_patients))
     rivals = _rivals(cells, own, number.relative_to)
     gaps = [(_gap(cells, own, other, number.measure), other) for other in rivals]
     gaps = [(gap, other) for gap, other in gaps if np.isfinite(gap[0][0])]
@@ -111,7 +111,8 @@ def _ours(settings: dict[tuple[str, str, float], SettingCells], number: Publishe
     (gap, base), other = min(gaps, key=lambda found: found[0][0][0])  # the best of the others leaves the least
     first = cells.rows.iloc[other[0]]
     name = starts[str(first["init"]), str(first["backbone"])].label
-    return Ours(float(gap[0]), *interval(gap[1:]), name, float(gap[0] / base[0]) if base[0] else float("nan"))
+    relative = float(gap[0] / base[0]) if base[0] else float("nan")
+    return Ours(float(gap[0]), *interval(gap[1:], cells.n_patients), name, relative)
 
 
 def _cells_of(cells: SettingCells, who: Who, like: str = "") -> list[int] | None:
@@ -155,24 +156,11 @@ def _gap(cells: SettingCells, own: list[int], other: list[int], measure: str) ->
 def _values(cells: SettingCells, own: list[int], measure: str) -> Floats:
     """A measure `[1 + R]`: of the sample, then of every resample of its patients (NaN where it cannot be resampled)."""
     if measure == WITHOUT_COUNTS or not cells.predicted[own].all():
-        column = {"recall_weighted": "accuracy"}.get(measure, measure)
-        point = float(cells.rows[column].iloc[own].mean()) if column in cells.rows else float("nan")
+        point = float(cells.rows[measure].iloc[own].mean()) if measure in cells.rows else float("nan")
         return np.concatenate([[point], np.full(cells.replicates, np.nan)])
-    units = np.stack([weighted_too(cells.totals(unit))[measure] for unit in cells.units(own)])  # [units, 1 + R]
+    units = np.stack([measures_of_counts(cells.totals(unit))[measure] for unit in cells.units(own)])  # [units, 1 + R]
     scored = ~np.isnan(units)  # a unit none of whose patients was drawn has no score
     return np.where(scored.any(0), np.where(scored, units, 0).sum(0) / np.maximum(scored.sum(0), 1), np.nan)
-
-
-def weighted_too(counts: Floats) -> dict[str, Floats]:
-    """The measures `[...]` of counts `[..., 3, K]`, and precision and recall weighted by the sizes of the classes.
-
-    Recall weighted so is the accuracy: the sum over classes of (images of k) x (hits of k) / (images of k).
-    """
-    hit, true, called = counts[..., 0, :], counts[..., 1, :], counts[..., 2, :]
-    found, total = measures_of_counts(counts), true.sum(-1)
-    precision = hit / np.maximum(called, 1e-12)
-    weighted = np.where(total > 0, (precision * true).sum(-1) / np.maximum(total, 1e-12), np.nan)
-    return found | {"precision_weighted": weighted, "recall_weighted": found["accuracy"]}
 
 
 def _line(number: PublishedNumber, ours: Ours | None) -> list[str]:

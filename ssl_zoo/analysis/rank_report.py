@@ -102,7 +102,7 @@ def place_table(ranking: Ranking, starts: Starts) -> Table:
     return Table(columns, lines, 2)
 
 
-def factor_table(results: pd.DataFrame) -> Table:
+def factor_table(results: pd.DataFrame, predictions: pd.DataFrame | None = None) -> Table:
     """How well orders agree that differ in one thing only."""
     lines = [
         [
@@ -112,12 +112,14 @@ def factor_table(results: pd.DataFrame) -> Table:
             number(row["lowest_tau"]),
             number(row["spearman"]),
         ]
-        for row in agreement_table(results).to_dict("records")
+        for row in agreement_table(results, predictions).to_dict("records")
     ]
     return Table(["differ only in", "pairs of orders", "Kendall's tau", "its lowest", "Spearman"], lines, 1)
 
 
-def write_rank_files(folder: Path, results: pd.DataFrame, estimates: Estimates) -> list[Path]:
+def write_rank_files(
+    folder: Path, results: pd.DataFrame, estimates: Estimates, predictions: pd.DataFrame | None = None
+) -> list[Path]:
     """Write `ranks.csv` (inits), `rank_settings.csv`, `rank_agreement.csv` and `rank_concordance.csv` into a folder.
 
     All cohorts are in them; nothing is written where no two inits can be ranked.
@@ -135,7 +137,7 @@ def write_rank_files(folder: Path, results: pd.DataFrame, estimates: Estimates) 
     tables = {
         "ranks": pd.concat([rank_table(r).assign(cohort=r.cohort).set_index("cohort").reset_index() for r in found]),
         "rank_settings": pd.concat([setting_table(ranking) for ranking in found]),
-        "rank_agreement": agreement_table(results),
+        "rank_agreement": agreement_table(results, predictions),
         "rank_concordance": pd.DataFrame(agreed, columns=columns),
     }
     paths = []
@@ -163,17 +165,16 @@ def ranks_report(runs: Sequence[Path], *, replicates: int = 2000) -> str:
             )
         starts = looks_of(estimates.table)
         rankings.append((Path(path).name, ranking, starts))
-        blocks.append(_run_text(Path(path).name, ranking, starts, results))
+        blocks.append(_run_text(Path(path).name, ranking, starts, factor_table(results, predictions)))
     for (one, first, starts), (other, second, _) in itertools.combinations(rankings, 2):
         blocks.append(_pair_text(one, other, compare_runs(first, second), starts))
     return "\n\n".join(blocks)
 
 
-def _run_text(name: str, ranking: Ranking, starts: Starts, results: pd.DataFrame) -> str:
+def _run_text(name: str, ranking: Ranking, starts: Starts, factors: Table) -> str:
     lines = [f"{name}: rank by {WHAT}, {ranking.cohort} test cohort"]
     lines += [_wrapped(f"settings: {settings_in_words(ranking)}"), ""]
     lines += [as_text(place_table(ranking, starts)), "", *map(_wrapped, rank_sentences(ranking, starts))]
-    factors = factor_table(results)
     if factors.rows:
         lines += ["", "how well orders agree (1: the same, 0: unrelated, -1: reversed)", as_text(factors)]
     return "\n".join(lines).replace("\u00a0", " ")

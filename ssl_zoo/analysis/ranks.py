@@ -27,6 +27,7 @@ from scipy import stats
 from ssl_zoo.analysis.bootstrap import interval
 from ssl_zoo.analysis.counts import Floats
 from ssl_zoo.analysis.looks import Start
+from ssl_zoo.analysis.pooling import cells_by_setting
 from ssl_zoo.analysis.statistics import BASELINE, START, Estimates, pick
 from ssl_zoo.analysis.style import cohort_order, mode_order
 
@@ -204,21 +205,24 @@ FACTORS = {
     "seed": "label subset (seed)",
     "pretrain_seed": "pre-training seed",
 }
+SEEDS = ("seed", "pretrain_seed")  # factors of which a setting holds several values, which its gains average
 
 
-def agreement_table(results: pd.DataFrame) -> pd.DataFrame:
+def agreement_table(results: pd.DataFrame, predictions: pd.DataFrame | None = None) -> pd.DataFrame:
     """How well two orders agree that differ in one thing only: one row per thing that the results vary.
 
     Columns: factor (a key of FACTORS), pairs (of orders, all other things equal), tau and spearman (means over the
-    pairs), lowest_tau. For `seed` and `pretrain_seed` an order is that of one seed alone; for the others, of means over
-    seeds and folds. Each pair is judged on the inits that both have.
+    pairs), lowest_tau. For `seed` and `pretrain_seed` an order is that of one seed alone; for the others the gains are
+    those of every figure, with seeds averaged. Each pair is judged on the inits that both have.
     """
-    gains = cell_gains(results)
+    gains = setting_gains(results, predictions)
     rows = []
     for factor in FACTORS:
-        keys = ["cohort", "mode", "fraction", *([factor] if factor in ("seed", "pretrain_seed") else [])]
-        wide = gains.dropna(subset=keys).pivot_table(index=START, columns=keys, values="gain", aggfunc="mean")
-        values, taus, rhos = wide.to_numpy(), [], []
+        by = factor if factor in SEEDS else ""
+        keys = ["cohort", "mode", "fraction", *([factor] if by else [])]
+        own = gains.loc[gains["by"] == by].rename(columns={"value": factor} if by else {})
+        wide = own.pivot(index=START, columns=keys, values="gain")
+        values, taus, rhos = wide.to_numpy(float), [], []
         for (i, one), (j, other) in itertools.combinations(enumerate(wide.columns), 2):
             if [name for name, a, b in zip(keys, one, other, strict=True) if a != b] != [factor]:
                 continue
@@ -232,10 +236,30 @@ def agreement_table(results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["factor", "pairs", "tau", "spearman", "lowest_tau"])
 
 
-def cell_gains(results: pd.DataFrame, *, baseline: str = BASELINE) -> pd.DataFrame:
-    """The rows of the results that are no baseline, with `gain`: macro-F1 less that of the baseline's same cell."""
-    same = ["backbone", "cohort", "mode", "fraction", "fold", "seed"]
-    base = results.loc[results["init"] == baseline, [*same, "f1_macro"]].rename(columns={"f1_macro": "_base"})
-    merged = results.loc[results["init"] != baseline].merge(base, on=same, how="inner")
-    merged = merged if "pretrain_seed" in merged else merged.assign(pretrain_seed=0)
-    return merged.assign(gain=merged["f1_macro"] - merged["_base"]).drop(columns="_base")
+def setting_gains(
+    results: pd.DataFrame, predictions: pd.DataFrame | None = None, *, baseline: str = BASELINE
+) -> pd.DataFrame:
+    """Gains in macro-F1 of every init, over all its cells of a setting and over those of each seed alone.
+
+    Columns: cohort, mode, fraction, START, by ("" for all cells, else one of SEEDS), value (of that seed, NaN for all),
+    gain. Both sides are scored on the folds and seeds that both have, as `statistics` does: folds pooled, seeds
+    averaged. Without predictions cells are averaged.
+    """
+    rows = []
+    for cells in cells_by_setting(results, predictions, replicates=0, seed=0):
+        group = cells.rows
+        setting = [group[name].iloc[0] for name in ("cohort", "mode", "fraction")]
+        for (init, backbone), own in group.groupby(START, sort=True).indices.items():  # type: ignore[misc]
+            base = np.flatnonzero((group["init"] == baseline) & (group["backbone"] == backbone))
+            if init == baseline or not len(base):
+                continue
+            parts = [("", float("nan"), own)]
+            for by in (name for name in SEEDS if name in group):
+                known = group[by].iloc[own]
+                parts += [(by, float(value), own[(known == value).to_numpy(bool)]) for value in known.dropna().unique()]
+            for by, value, part in parts:
+                ours, theirs = cells.shared(part.tolist(), base.tolist())
+                if ours:
+                    gain = float(cells.f1(ours)[0] - cells.f1(theirs)[0])
+                    rows.append((*setting, init, backbone, by, value, gain))
+    return pd.DataFrame(rows, columns=["cohort", "mode", "fraction", *START, "by", "value", "gain"])

@@ -115,7 +115,7 @@ def load_diversity(run: Path | str, name: str = COMMON) -> Diversity:
 
 def load_encoder_points(run: Path | str, *, mode: str, cohort: str) -> pd.DataFrame:
     """One row per pre-trained encoder whose frame store is in the run: how many frames it learned from, how many
-    different ones they amount to, and its mean macro-F1 over all its cells of this mode and cohort.
+    different ones they amount to, and its mean macro-F1 over the label fractions of this mode and cohort.
 
     Columns `init, method, seed, store, frames, effective, scans, log2_frames, log2_effective, f1`, as
     `analysis.size_and_diversity` takes them.
@@ -128,7 +128,8 @@ def load_encoder_points(run: Path | str, *, mode: str, cohort: str) -> pd.DataFr
         name: StoreFacts(len(stores[name]), load_diversity(run, name).whole.effective, stores[name].meta["n_scans"])
         for name in sorted(set(store_of.values()))
     }
-    return encoder_points(pick(contents.results, mode=mode, cohort=cohort), facts, store_of)
+    own = pick(contents.results, mode=mode, cohort=cohort)
+    return encoder_points(own, facts, store_of, contents.predictions)
 
 
 def load_planes(run: Path | str) -> LabelledPlanes:

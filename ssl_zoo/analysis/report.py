@@ -13,6 +13,7 @@ from ssl_zoo.analysis.answer import headline_fraction, make_answer, words
 from ssl_zoo.analysis.counts import class_names
 from ssl_zoo.analysis.data_tables import data_at_a_glance
 from ssl_zoo.analysis.findings import Findings, find
+from ssl_zoo.analysis.frame_truth import truth_table
 from ssl_zoo.analysis.friedman import friedman_sentences
 from ssl_zoo.analysis.latex import write_latex
 from ssl_zoo.analysis.limits import limits_of
@@ -28,7 +29,7 @@ from ssl_zoo.analysis.score_files import write_score_files
 from ssl_zoo.analysis.score_pictures import folds_in_words
 from ssl_zoo.analysis.sheet_pictures import EXPLAIN, TIMELINES, add_sheets
 from ssl_zoo.analysis.statistics import Estimates, pick
-from ssl_zoo.analysis.style import cohort_order, mode_label, mode_order, mode_title, percent
+from ssl_zoo.analysis.style import cohort_order, mode_label, mode_order, mode_title, no_collections, percent
 from ssl_zoo.analysis.variants import effect_table, variant_effects
 from ssl_zoo.files import write_text
 
@@ -41,17 +42,23 @@ def write_report(run: Path, *, replicates: int = 2000) -> Path:
     The page needs no network. The same run gives the same page.
     Raises UserError when the folder has no `results.csv` or a file in it is broken.
     """
-    contents = read_run(Path(run))
+    with no_collections():
+        return _write_report(Path(run), replicates)
+
+
+def _write_report(run: Path, replicates: int) -> Path:
+    contents = read_run(run)
     found, starts = find(contents.results, contents.predictions, replicates=replicates), run_looks(contents)
     folder = contents.path / "figures"
     album = Album(folder)
     pictures = dict(draw_figures(album, contents, found, starts))
     left_out = add_sheets(album)
-    write_rank_files(folder, contents.results, found.estimates)
+    write_rank_files(folder, contents.results, found.estimates, contents.predictions)
     unit = "image" if contents.by_image else "patient"
     write_score_files(folder, found.estimates, found.areas, found.saved, found.measures, unit=unit)
     context = _context(contents, found, starts, pictures)
     context |= {"sheets": _sheets(album), "sheets_left": left_out}
+    context["truths"] = truth_table(folder / TIMELINES)
     context["published"] = _published(contents, replicates)
     context["contents"] = [entry for entry in context["contents"] if _there(entry[0], context)]
     write_latex(folder, dict(_paper_tables(context)))
@@ -223,7 +230,7 @@ def _ranks(run: Run, found: Findings, ranking: Ranking | None, starts: Starts) -
         "settings": settings_in_words(ranking),
         "cohort": ranking.cohort,
         "places": place_table(ranking, starts),
-        "factors": factor_table(run.results),
+        "factors": factor_table(run.results, run.predictions),
         "sure": len(ranking.samples) > 0,
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,8 @@ from tqdm import tqdm
 
 from ssl_zoo.analysis.csv_files import write_csv
 from ssl_zoo.analysis.figures.scan_timeline import scan_timeline
-from ssl_zoo.analysis.frame_truth import read_truth, truth_scores
+from ssl_zoo.analysis.frame_truth import TRUTH, read_truth, truth_scores
+from ssl_zoo.analysis.sheet_pictures import TIMELINES
 from ssl_zoo.analysis.style import save
 from ssl_zoo.errors import UserError
 from ssl_zoo.files import replacing, write_json
@@ -105,8 +107,24 @@ def write_findings(
         write_csv(out / "exams.csv", outcome.exams)
     if predictions:
         outcome.scores = truth_scores(predictions, truths, least_s=looking.least_s)
-        write_json(out / "truth.json", as_scores(outcome.scores))
+        write_json(out / TRUTH, as_scores(outcome.scores))
     return outcome
+
+
+def keep_for_report(out: Path, run: Path, classifier: str, outcome: Outcome) -> Path:
+    """Copy the timelines in `out`, and what they are worth, to where the report of a run folder looks for them.
+
+    Returns `figures/timelines/<classifier>/` of the run folder; what an earlier prediction left there is replaced.
+    """
+    kept = run / "figures" / TIMELINES / _folder_name(classifier)
+    with replacing(kept) as part:
+        part.mkdir()
+        for scan in dict.fromkeys(outcome.planes["scan_id"]) if len(outcome.planes) else ():
+            name = _folder_name(str(scan))
+            shutil.copyfile(out / name / "timeline.png", part / f"{name}.png")
+        if outcome.scores:
+            write_json(part / TRUTH, as_scores(outcome.scores))
+    return kept
 
 
 def _predict(predictor: Predictor, path: Path, looking: Looking) -> tuple[ScanReader, ScanPrediction]:

@@ -1,13 +1,14 @@
 """Does the number of pre-training frames matter, or their diversity? A regression over encoders of one study.
 
-Every encoder (method, store of frames, seed) gives one point: the mean macro-F1 of its cells. The points are regressed
-on the logarithm of the number of frames and of their effective number (`scans.diversity`), each alone and both
-together, with an intercept for every method:
+Every encoder (method, store of frames, seed) gives one point: its mean macro-F1. The points are regressed on the
+logarithm of the number of frames and of their effective number (`scans.diversity`), each alone and both together, with
+an intercept for every method:
 
     macro-F1 = a(method) + b · log2(number of frames) + c · log2(effective number) + error
 
 so a slope is what a doubling brings. Encoders of one store share its frames, so stores are what is resampled for the
-intervals: 95 % percentile bootstrap over stores, every encoder of a drawn store coming along.
+intervals: 95 % percentile bootstrap over stores, expanded for few stores (`bootstrap.tails`), every encoder of a drawn
+store coming along.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ssl_zoo.analysis.bootstrap import interval
+from ssl_zoo.analysis.pooling import pooled_scores
 
 SIZE, DIVERSITY = "log2_frames", "log2_effective"
 MODELS: dict[str, tuple[str, ...]] = {
@@ -41,17 +43,22 @@ class StoreFacts:
 
 
 def encoder_points(
-    results: pd.DataFrame, stores: Mapping[str, StoreFacts], store_of: Mapping[str, str]
+    results: pd.DataFrame,
+    stores: Mapping[str, StoreFacts],
+    store_of: Mapping[str, str],
+    predictions: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """One row for each encoder: `init, method, seed, store, frames, effective, scans, log2_frames, log2_effective, f1`.
 
     `results` are the cells of one mode and cohort; `stores` the facts of each store by its name, `store_of` the store
-    of each init. `f1` is the mean macro-F1 over all cells of the encoder: all its fractions, folds and label seeds.
+    of each init. `f1` is the mean over the fractions of the encoder's macro-F1, with folds pooled and label seeds
+    averaged as in every figure (`pooling`); without predictions the cells of a fraction are averaged.
     """
-    own = results[results["init"].isin(list(store_of))]
-    keys = ["init", "method", "pretrain_seed"]
-    points = own.groupby(keys, sort=False, dropna=False)["f1_macro"].mean().rename("f1").reset_index()
-    points = points.rename(columns={"pretrain_seed": "seed"})
+    own = results.loc[results["init"].isin(list(store_of)).to_numpy()]
+    keys = ["init", "backbone", "method", "pretrain_seed"]
+    by_encoder = pooled_scores(own, predictions, keys).groupby(keys, sort=False, dropna=False, as_index=False)
+    points = pd.DataFrame(by_encoder["f1_macro"].mean()).drop(columns="backbone")
+    points = points.rename(columns={"pretrain_seed": "seed", "f1_macro": "f1"})
     points["store"] = [store_of[init] for init in points["init"]]
     facts = [stores[store] for store in points["store"]]
     points["frames"] = [fact.frames for fact in facts]
@@ -69,7 +76,7 @@ def regress(points: pd.DataFrame, *, replicates: int = REPLICATES, seed: int = 0
     the other one determines, has no slope (NaN).
     """
     draws = _store_draws(points["store"].to_numpy(), replicates, seed)
-    f1 = points["f1"].to_numpy(float)
+    f1, n_stores = points["f1"].to_numpy(float), points["store"].nunique()
     rows = []
     for model, names in MODELS.items():
         predictors = points[list(names)].to_numpy(float)
@@ -77,8 +84,9 @@ def regress(points: pd.DataFrame, *, replicates: int = REPLICATES, seed: int = 0
         samples = np.array([_fit(predictors[rows], f1[rows], points["method"].to_numpy()[rows])[0] for rows in draws])
         for place, name in enumerate(names):
             found = samples[:, place]
-            low, high = interval(found[np.isfinite(found)]) if np.isfinite(slopes[place]) else (np.nan, np.nan)
-            rows.append((model, name, slopes[place], low, high, r2, points["store"].nunique(), len(points)))
+            known = np.isfinite(slopes[place])
+            low, high = interval(found[np.isfinite(found)], n_stores) if known else (np.nan, np.nan)
+            rows.append((model, name, slopes[place], low, high, r2, n_stores, len(points)))
     return pd.DataFrame(rows, columns=["model", "predictor", "slope", "low", "high", "r2", "stores", "encoders"])
 
 
@@ -92,7 +100,7 @@ def line(points: pd.DataFrame, predictor: str, grid: Floats, *, replicates: int 
         return part["f1"].mean() + slope * (grid - predictors.mean())
 
     samples = np.array([at(rows) for rows in _store_draws(points["store"].to_numpy(), replicates, seed)])
-    bounds = [interval(column[np.isfinite(column)]) for column in samples.T]
+    bounds = [interval(column[np.isfinite(column)], points["store"].nunique()) for column in samples.T]
     return np.vstack([at(np.arange(len(points))), np.array(bounds).T])
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from ssl_zoo.analysis.pooling import pooled_scores
 from ssl_zoo.analysis.run_folder import Run
 from ssl_zoo.analysis.size_and_diversity import StoreFacts, encoder_points
-from ssl_zoo.analysis.statistics import BASELINE, pick
+from ssl_zoo.analysis.statistics import BASELINE, START, pick
 from ssl_zoo.scans.diversity import known_diversity
 from ssl_zoo.scans.store import CARD, FrameStore
 
@@ -38,10 +39,12 @@ def size_study(run: Run, mode: str, cohort: str) -> pd.DataFrame | None:
         if store.path.name in store_of.values():
             found = known_diversity(store)
             facts[store.path.name] = StoreFacts(len(store), found.whole.effective, store.meta["n_scans"])
-    return encoder_points(pick(run.results, mode=mode, cohort=cohort), facts, store_of)
+    return encoder_points(pick(run.results, mode=mode, cohort=cohort), facts, store_of, run.predictions)
 
 
 def untrained_score(run: Run, mode: str, cohort: str) -> float | None:
-    """Mean macro-F1 of the untrained network over the same cells; None where it did not run or on several backbones."""
+    """The macro-F1 of the untrained network, as an encoder's is taken; None where it did not run or on several nets."""
     rows = pick(run.results, mode=mode, cohort=cohort, init=BASELINE)
-    return float(rows["f1_macro"].mean()) if len(rows) and rows["backbone"].nunique() == 1 else None
+    if rows["backbone"].nunique() != 1:
+        return None
+    return float(pooled_scores(rows, run.predictions, START)["f1_macro"].mean())

@@ -96,8 +96,8 @@ def _points(cells: SettingCells, baseline: str) -> list[tuple[dict[str, object],
         base = np.flatnonzero((group["init"] == baseline) & (group["backbone"] == backbone))
         score = cells.f1(own)
         gap = _gap(cells, own, base) if init != baseline else np.full(len(score), np.nan)
-        low, high = interval(score[1:])
-        gap_low, gap_high = interval(gap[1:])
+        low, high = interval(score[1:], cells.n_patients)
+        gap_low, gap_high = interval(gap[1:], cells.n_patients)
         first = group.iloc[own[0]]
         row = {
             **{name: first[name] for name in POINT},
@@ -132,7 +132,7 @@ def _pairs(cells: SettingCells) -> list[dict[str, object]]:
         gap = _gap(cells, own, other)
         if np.isnan(gap[0]):
             continue
-        low, high = interval(gap[1:])
+        low, high = interval(gap[1:], cells.n_patients)
         names = dict(zip((*START, "other", "other_backbone"), (*one, *two), strict=True))  # type: ignore[misc]
         n_cells = len(cells.shared(own.tolist(), other.tolist())[0])
         rows.append(

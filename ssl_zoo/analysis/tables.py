@@ -10,6 +10,7 @@ import pandas as pd
 
 from ssl_zoo.analysis.counts import class_codes, class_names
 from ssl_zoo.analysis.looks import Starts, looks_of, start_order, starts_in
+from ssl_zoo.analysis.measures import MEASURES, measure_points
 from ssl_zoo.analysis.statistics import pick
 from ssl_zoo.analysis.style import mode_order, percent
 
@@ -26,17 +27,27 @@ class Table:
     strong: frozenset[tuple[int, int]] = frozenset()
 
 
-def summary_table(results: pd.DataFrame, *, cohort: str = "internal", measure: str = "f1_macro") -> str:
-    """Mean macro-F1 per init (row), mode and label fraction (columns) on one test cohort, as aligned text.
+def summary_table(
+    results: pd.DataFrame,
+    predictions: pd.DataFrame | None = None,
+    *,
+    cohort: str = "internal",
+    measure: str = "f1_macro",
+) -> str:
+    """Macro-F1 per init (row), mode and label fraction (columns) on one test cohort, as aligned text.
 
-    `n` is the number of cells (seeds and folds) behind each mean, as a range where it differs; the last line gives the
-    labelled patients per fraction. `measure` is any numeric column of the results. Where the planes name no patients
+    The numbers are those of the figures: folds that test different patients are pooled, seeds averaged (`pooling`).
+    Without predictions they are means over cells. `n` is the number of cells (seeds and folds) behind each, as a range
+    where it differs; the last line gives the labelled patients per fraction. `measure` is one of `measures.MEASURES`,
+    or any other numeric column of the results, of which means over cells are shown. Where the planes name no patients
     (`unit` is "image"), images stand for them, and the text says so.
     """
     rows = pick(results, cohort=cohort)
     if rows.empty:
         return f"no results for the {cohort} test cohort yet"
     unit = "image" if "unit" in rows and (rows["unit"] == "image").any() else "patient"
+    points = measure_points(rows, predictions, replicates=0)
+    points = points if measure in MEASURES else rows
     order = start_order(looks_of(rows))
     left = _align([["init", "backbone"], *(list(start) for start in order), [f"labelled {unit}s", ""]], "<")
     blocks = [["", *left]]
@@ -45,10 +56,11 @@ def summary_table(results: pd.DataFrame, *, cohort: str = "internal", measure: s
         fractions = sorted(set(own["fraction"]))
         lines = [[*(percent(fraction).replace("\u00a0", "") for fraction in fractions), "n"]]
         for init, backbone in order:
-            cells = [pick(own, init=init, backbone=backbone, fraction=f)[measure] for f in fractions]
+            here = [pick(points, mode=mode, init=init, backbone=backbone, fraction=f)[measure] for f in fractions]
+            cells = [pick(own, init=init, backbone=backbone, fraction=f) for f in fractions]
             counts = [len(cell) for cell in cells if len(cell)]
             n = "-" if not counts else str(min(counts)) if len(set(counts)) == 1 else f"{min(counts)}-{max(counts)}"
-            lines.append([*(f"{cell.mean():.3f}" if len(cell) else "-" for cell in cells), n])
+            lines.append([*(f"{score.mean():.3f}" if len(score) else "-" for score in here), n])
         patients = (pick(own, fraction=fraction)["n_train_patients"].mean() for fraction in fractions)
         lines.append([*(f"{count:.0f}" for count in patients), ""])
         blocks.append([mode, *_align(lines, ">")])
@@ -59,7 +71,10 @@ def summary_table(results: pd.DataFrame, *, cohort: str = "internal", measure: s
     ]
     name = "macro-F1" if measure == "f1_macro" else measure
     marked = "; by image, for the planes name no patients" if unit == "image" else ""
-    return "\n".join([f"{name} on the {cohort} test cohort, mean over n cells (seeds and folds){marked}", *text])
+    how = "mean over n cells (seeds and folds)"
+    if measure in MEASURES and measure != "auroc_macro" and points["pooled"].all():
+        how = "from n cells: folds pooled, mean over seeds"
+    return "\n".join([f"{name} on the {cohort} test cohort, {how}{marked}", *text])
 
 
 def as_text(table: Table) -> str:

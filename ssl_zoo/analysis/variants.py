@@ -58,7 +58,7 @@ def variant_effects(estimates: Estimates, starts: Starts) -> pd.DataFrame:
             ours, theirs = (np.array(side) for side in zip(*both, strict=True))
             f1 = table["f1_macro"].to_numpy()
             samples = (estimates.samples[ours] - estimates.samples[theirs]).mean(0)
-            low, high = interval(samples)
+            low, high = interval(samples, patients)
             found.append(
                 dict(zip(("mode", "fraction", "cohort"), keys, strict=True))  # type: ignore[call-overload]
                 | {"variant": pairs.variant, "first": pairs.first, "methods": len(both)}

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ssl_zoo.cli.app import ExperimentFile, Overrides, Quiet, app
+from ssl_zoo.cli.app import AsJson, ExperimentFile, Overrides, Quiet, app, replying
+
+if TYPE_CHECKING:
+    from ssl_zoo.config import Experiment
+    from ssl_zoo.planes.audit import Finding
 
 
 @app.command()
@@ -16,13 +20,18 @@ def audit(
     overrides: Overrides = None,
     most: Annotated[int, typer.Option("--most", help="Lines of each kind; audit.json has all.")] = 50,
     quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Look for leaks: patients and images on two sides of a split, in pre-training and in test, under two labels.
 
     Leaks are listed, one a line, and the exit status is 2, or 0 where planes.audit=warn allows them. Notes are no
-    leaks. All is kept in the run folder, in audit.json. `run` does the same before it computes anything.
+    leaks. All is kept in the run folder, in audit.json. `run` does the same before it computes anything, and once more
+    when the frame store is built: then test images are also compared with its frames, whatever their patients are
+    called.
 
     Example: ssl-zoo audit experiments/demo.yaml
+
+    Example: ssl-zoo audit experiments/demo.yaml --json
     """
     from ssl_zoo.config import load_experiment
     from ssl_zoo.grid.audit import AUDIT
@@ -31,17 +40,27 @@ def audit(
     from ssl_zoo.planes.audit import refusals
 
     loaded = load_experiment(experiment, overrides or [])
-    with only_runner(loaded.run_folder):
-        found = audited(loaded, progress=not quiet)
-    leaks, allowed = refusals(found), loaded.planes.audit == "warn"
-    notes = [finding for finding in found if finding not in leaks]
+    with replying(as_json) as reply:
+        with only_runner(loaded.run_folder):
+            found = audited(loaded, progress=not quiet)
+        leaks, allowed = refusals(found), loaded.planes.audit == "warn"
+        notes = [finding for finding in found if finding not in leaks]
+        reply({"experiment": loaded.name, "allowed": allowed, "leaks": leaks, "notes": notes})
+    if not as_json:
+        _tell(loaded, leaks, notes, most, quiet, AUDIT)
+    if leaks and not allowed:
+        raise typer.Exit(2)
+
+
+def _tell(
+    loaded: Experiment, leaks: list[Finding], notes: list[Finding], most: int, quiet: bool, everything: str
+) -> None:
     for word, own, stream in (("leak", leaks, sys.stderr), ("note", [] if quiet else notes, sys.stdout)):
         for finding in own[:most]:
             print(f"{word}: {finding.sentence}", file=stream)
         if len(own) > most:
-            print(f"{word}: {len(own) - most} more in {loaded.run_folder / AUDIT}", file=stream)
+            print(f"{word}: {len(own) - most} more in {loaded.run_folder / everything}", file=stream)
     if not quiet:
         count = f"{len(leaks)} leak{'' if len(leaks) == 1 else 's'}, {len(notes)} note{'' if len(notes) == 1 else 's'}"
-        print(f"{loaded.name}: {count}" + (" (allowed by planes.audit=warn)" if leaks and allowed else ""))
-    if leaks and not allowed:
-        raise typer.Exit(2)
+        allowed = leaks and loaded.planes.audit == "warn"
+        print(f"{loaded.name}: {count}" + (" (allowed by planes.audit=warn)" if allowed else ""))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ssl_zoo.cli.app import ExperimentFile, Overrides, Quiet, app
+from ssl_zoo.cli.app import AsJson, ExperimentFile, Overrides, Quiet, app, replying
 from ssl_zoo.cli.study import prepared, tell_skipped
 from ssl_zoo.errors import UserError
+
+if TYPE_CHECKING:
+    from ssl_zoo.scans.store import FrameStore
 
 
 @app.command()
@@ -50,6 +53,7 @@ def frames(
     allow_outside: Annotated[bool, typer.Option("--allow-outside", help="Follow paths out of the folder.")] = False,
     workers: Annotated[int | None, typer.Option(help="Processes; one for each core without.")] = None,
     quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Only the frame store: of a folder of scans or a scan table; or an experiment's, with its planes and splits.
 
@@ -59,13 +63,16 @@ def frames(
     Example: ssl-zoo frames /data/scans --out stores/scans --per-scan 16 --clean cleaning.duplicates=store
 
     Example: ssl-zoo frames experiments/lung_scans.yaml frames.per_scan=16
+
+    Example: ssl-zoo frames /data/scans --out stores/scans --json
     """
     keys = {"sampler": sampler, "per_scan": per_scan, "size": size, "channels": channels}
     keys = {key: value for key, value in keys.items() if value is not None}
     if source.suffix.lower() in (".yaml", ".yml"):
         if out is not None or keys or clean or patient_pattern:
             raise UserError(f"{source} is an experiment: its run folder holds the store; write keys, as frames.size=64")
-        _frames_of_experiment(source, overrides, quiet)
+        with replying(as_json) as reply:
+            reply(_frames_of_experiment(source, overrides, quiet))
         return
 
     from ssl_zoo.config.frames import frames_config
@@ -78,18 +85,34 @@ def frames(
         raise UserError(f"{source}: say where the store is to be written, with --out")
     usual = {"cleaning": dataclasses.asdict(CleaningSettings())} if clean else {}
     config = frames_config(keys | usual, overrides or [])
-    scans = read_scans(source, patient_pattern, fps=fps, allow_outside=allow_outside)
-    for warning in scans.warnings:
-        print(f"note: {warning}", file=sys.stderr)
-    store = make_store(scans, out, config, workers=workers, progress=not quiet)
-    if not quiet:
-        tell_skipped(out)
-    print(f"{out}: {len(store)} frames of {store.meta['n_scans']} scans, {len(store.patients)} patients")
-    print(known_diversity(store).sentence())
-    if store.dropped:
-        print("dropped: " + ", ".join(f"{count} frames ({reason})" for reason, count in store.dropped.items()))
-    if store.skipped:
-        print(f"skipped: {len(store.skipped)} scans; {out / 'report.csv'} says why")
+    with replying(as_json) as reply:
+        scans = read_scans(source, patient_pattern, fps=fps, allow_outside=allow_outside)
+        for warning in scans.warnings:
+            print(f"note: {warning}", file=sys.stderr)
+        store = make_store(scans, out, config, workers=workers, progress=not quiet)
+        if not quiet:
+            tell_skipped(out)
+        diversity = known_diversity(store)
+        print(f"{out}: {len(store)} frames of {store.meta['n_scans']} scans, {len(store.patients)} patients")
+        print(diversity.sentence())
+        if store.dropped:
+            print("dropped: " + ", ".join(f"{count} frames ({reason})" for reason, count in store.dropped.items()))
+        if store.skipped:
+            print(f"skipped: {len(store.skipped)} scans; {out / 'report.csv'} says why")
+        reply(_facts(store) | {"diversity": diversity.whole})
+
+
+def _facts(store: FrameStore) -> dict[str, Any]:
+    """What scripts want to know of a frame store."""
+    return {
+        "store": store.path,
+        "frames": len(store),
+        "scans": store.meta["n_scans"],
+        "patients": len(store.patients),
+        "fingerprint": store.fingerprint,
+        "dropped": store.dropped,
+        "skipped": store.skipped,
+    }
 
 
 @app.command()
@@ -135,7 +158,7 @@ def views(experiment: ExperimentFile, overrides: Overrides = None, quiet: Quiet 
         print(page)
 
 
-def _frames_of_experiment(experiment: Path, overrides: list[str] | None, quiet: bool) -> None:
+def _frames_of_experiment(experiment: Path, overrides: list[str] | None, quiet: bool) -> dict[str, Any]:
     from ssl_zoo.config import load_experiment
 
     study = prepared(load_experiment(experiment, overrides or []), quiet)
@@ -143,4 +166,11 @@ def _frames_of_experiment(experiment: Path, overrides: list[str] | None, quiet: 
         tell_skipped(study.store.path)
     for folder, store in study.stores.items():
         print(f"{study.run / folder}: {len(store)} frames of {store.meta['n_scans']} scans")
-    print(f"{study.run / 'planes'}: {len(study.planes.table)} planes, {len(study.splits)} split(s)")
+    planes, splits = len(study.planes.table), len(study.splits)
+    print(f"{study.run / 'planes'}: {planes} planes, {splits} split(s)")
+    return {
+        "run": study.run,
+        "stores": {folder: _facts(store) for folder, store in study.stores.items()},
+        "planes": planes,
+        "splits": splits,
+    }

@@ -12,6 +12,7 @@ from ssl_zoo.errors import unknown
 
 if TYPE_CHECKING:
     from ssl_zoo.encoders.entry import Entry
+    from ssl_zoo.encoders.imagenet import ImageNetSpec
 
 
 @app.command()
@@ -25,6 +26,7 @@ def encoders(
 
     Example: ssl-zoo encoders usfm ultrasam:/path/UltraSam.pth
     """
+    from ssl_zoo.encoders.imagenet import parse_imagenet
     from ssl_zoo.encoders.published import PUBLISHED, check_published, parse_published
 
     if not names:
@@ -36,8 +38,10 @@ def encoders(
             print("\n".join([_block(PUBLISHED[name]), *_details(PUBLISHED[name])]))
         elif parse_published(name) is not None:
             print(f"{name}: {check_published(name).sentence()}")
+        elif (imagenet := parse_imagenet(name)) is not None:
+            print(_imagenet(name, imagenet))
         else:
-            raise unknown("encoder", name.partition(":")[0], PUBLISHED)
+            raise unknown("encoder", name.partition(":")[0].partition("@")[0], [*PUBLISHED, "imagenet"])
 
 
 IMAGENET = "\n".join(
@@ -46,6 +50,24 @@ IMAGENET = "\n".join(
         fact("use as", "imagenet@resnet50 (fetched by timm) or imagenet@resnet50:/path/file (timm's or torchvision's)"),
     ]
 )
+
+
+def _imagenet(name: str, spec: ImageNetSpec) -> str:
+    """Of `imagenet@resnet50` the licence that timm gives; of a file whether it fits. Nothing is fetched."""
+    import timm
+
+    from ssl_zoo.encoders.load import load_encoder
+
+    if spec.file:
+        count = len(load_encoder(name).backbone.state_dict())  # refused unless every key matches
+        return f"{name}: {count} matched, 0 missing, 0 unexpected; the classifier is left out"
+    if not spec.backbone:
+        return IMAGENET
+    config = timm.get_pretrained_cfg(spec.backbone)
+    if config is None:
+        return f"{IMAGENET}\n{fact('weights', f'timm has none for {spec.backbone}')}"
+    given = fact("licence", f"{config.license or 'not stated'}, by timm ({config.architecture}.{config.tag})")
+    return f"{IMAGENET}\n{given}"
 
 
 def _block(entry: Entry) -> str:

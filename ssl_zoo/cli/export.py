@@ -12,29 +12,39 @@ from ssl_zoo.cli.app import app
 
 @app.command()
 def export(
-    encoder: Annotated[Path, typer.Argument(help="An encoder folder, for example runs/demo/encoders/byol-s0.")],
+    encoder: Annotated[
+        str,
+        typer.Argument(help="An encoder folder, usf_mae:/path/file, imagenet@resnet50, or with --run a name in a run."),
+    ],
     out: Annotated[Path, typer.Option(help="The file to write; its model card is written beside it, as .md.")],
     format: Annotated[str, typer.Option(help="timm, torchvision (both .safetensors) or onnx (.onnx).")] = "timm",
-    licence: Annotated[str, typer.Option(help="What the model card says of the weights' licence.")] = "",
+    run: Annotated[
+        Path | None, typer.Option(help="The run in which the encoder has this name; its scores go into the model card.")
+    ] = None,
+    licence: Annotated[
+        str, typer.Option(help="What the model card says of your weights' licence; a published one's is said as well.")
+    ] = "",
 ) -> None:
     """Write an encoder for timm, torchvision or an ONNX runtime, checked against the original, with a model card.
 
     Example: ssl-zoo export runs/demo/encoders/byol-s0 --format onnx --out byol.onnx
+
+    Example: ssl-zoo export usf_mae --run runs/first_trimester_heart --out usf_mae.safetensors
     """
     from ssl_zoo.analysis.run_folder import read_run
     from ssl_zoo.encoders.export import export_encoder
-    from ssl_zoo.encoders.files import load_encoder
     from ssl_zoo.encoders.model_card import model_card
     from ssl_zoo.files import write_text
+    from ssl_zoo.grid.run_encoders import open_encoder
 
-    loaded = load_encoder(encoder)
-    exported = export_encoder(loaded, out, format)
-    run = encoder.resolve().parent.parent
-    told = read_run(run) if (run / "results.csv").is_file() and (run / "experiment.yaml").is_file() else None
+    found = open_encoder(encoder, run)
+    exported = export_encoder(found.encoder, out, format)
+    told = read_run(found.run) if found.run is not None and (found.run / "results.csv").is_file() else None
     text = model_card(
-        loaded.card,
+        found.encoder.card,
         exported,
-        folder=encoder,
+        init=found.init,
+        folder=found.folder,
         results=None if told is None else told.results,
         licence=licence,
         synthetic=told is not None and told.synthetic,

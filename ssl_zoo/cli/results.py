@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ssl_zoo.cli.app import app
+from ssl_zoo.cli.app import AsJson, app, replying
 from ssl_zoo.errors import UserError
 
 RunFolders = Annotated[list[Path], typer.Argument(help="One run folder, or several to compare.", metavar="RUN")]
@@ -31,19 +31,28 @@ def report(
     if len(run_folders) == 1:
         if out is not None:
             raise UserError("--out is for several runs; the report of one run is report.html in its folder")
-        print(write_report(run_folders[0]))
-        return
-    from ssl_zoo.analysis.compare import write_comparison
+        page = write_report(run_folders[0])
+    else:
+        from ssl_zoo.analysis.compare import write_comparison
 
-    print(write_comparison(run_folders, out))
+        page = write_comparison(run_folders, out)
+    print(page)
 
 
 @app.command()
-def ranks(run_folders: RunFolders) -> None:
+def ranks(run_folders: RunFolders, as_json: AsJson = False) -> None:
     """Is the order of the inits stable over settings and seeds, and between runs?
 
     Example: ssl-zoo ranks runs/as_released runs/fair
+
+    Example: ssl-zoo ranks runs/demo --json
     """
+    if as_json:
+        from ssl_zoo.analysis.rank_facts import rank_facts
+
+        with replying(as_json) as reply:
+            reply(rank_facts(run_folders))
+        return
     from ssl_zoo.analysis.rank_report import ranks_report
 
     print(ranks_report(run_folders))

@@ -7,10 +7,11 @@ from pathlib import Path
 import timm
 
 from ssl_zoo.encoders import files
+from ssl_zoo.encoders.entries import PUBLISHED
 from ssl_zoo.encoders.files import Encoder
 from ssl_zoo.encoders.imagenet import imagenet_encoder, parse_imagenet
 from ssl_zoo.encoders.published import load_published, parse_published
-from ssl_zoo.errors import UserError
+from ssl_zoo.errors import UserError, unknown
 
 
 def load_encoder(path_or_spec: Path | str) -> Encoder:
@@ -20,7 +21,8 @@ def load_encoder(path_or_spec: Path | str) -> Encoder:
     (what matched is told on stderr); ImageNet's weights as `imagenet@resnet50`, fetched by timm, or
     `imagenet@resnet50:/path/file`, for colour images of timm's own size. No code from a file is run.
 
-    Raises UserError where a file is missing, not whole, or does not match to the last weight.
+    Raises UserError for a name that is none of these, and where a file is missing, not whole, or does not match to the
+    last weight.
     """
     spec = str(path_or_spec)
     if isinstance(path_or_spec, str) and not Path(spec).is_dir():
@@ -32,4 +34,16 @@ def load_encoder(path_or_spec: Path | str) -> Encoder:
             config = timm.get_pretrained_cfg(imagenet.backbone)
             size = config.input_size[-1] if config is not None else 224
             return imagenet_encoder(imagenet.backbone, size=size, channels=3, file=imagenet.file or None)
+        if _is_name(spec):
+            hint = "an encoder of your own is a folder that holds backbone.safetensors and encoder.json"
+            raise UserError(f"{unknown('encoder', spec.partition(':')[0].partition('@')[0], KNOWN)}; {hint}")
     return files.load_encoder(path_or_spec)
+
+
+KNOWN = [*PUBLISHED, "imagenet"]
+
+
+def _is_name(spec: str) -> bool:
+    """Whether a user meant a name, and no folder: "byol", "usf_mea:/path/file.pt", but not "C:/encoder"."""
+    head, colon, _ = spec.partition(":")
+    return "/" not in head and "\\" not in head and (not colon or len(head) > 1) and bool(head)

@@ -13,6 +13,7 @@ from ssl_zoo.errors import UserError
 from ssl_zoo.files import as_text, from_text, read_json, replacing, write_json, write_text
 from ssl_zoo.grid.ledger import look
 from ssl_zoo.grid.plan import Cell
+from ssl_zoo.transfer.metrics import weighted_scores
 
 RESULT_COLUMNS = [
     "experiment",
@@ -33,6 +34,8 @@ RESULT_COLUMNS = [
     "precision_macro",
     "recall_macro",
     "f1_macro",
+    "precision_weighted",
+    "recall_weighted",
     "f1_weighted",
     "auroc_macro",
     "ece",
@@ -99,13 +102,17 @@ def write_tables(run: Path, experiment: str, cells: Iterable[Cell], planes: pd.D
         record = read_cell(run, cell.key)
         if record is None or "error" in record:
             continue
+        with np.load(run / "cells" / f"{cell.key}.npz") as saved:
+            rows, probabilities = saved["rows"], saved["probabilities"]
+        tested, predicted = planes.iloc[rows], probabilities.argmax(1)
         for cohort, scores in record["cohorts"].items():
+            if "precision_weighted" not in scores:  # a cell of before these were written: its predictions have them
+                own = (tested["cohort"] == cohort).to_numpy()
+                labels = pd.Index(classes).get_indexer(pd.Index(tested["label"].to_numpy()[own]))
+                scores = {**scores, **weighted_scores(labels, predicted[own])}
             missing = "; ".join(scores.get("classes_missing") or [])
             facts = {"cohort": cohort, **scores, "classes_missing": missing, "unit": unit}
             results.append({"experiment": experiment, **record, **facts})
-        with np.load(run / "cells" / f"{cell.key}.npz") as saved:
-            rows, probabilities = saved["rows"], saved["probabilities"]
-        tested = planes.iloc[rows]
         predictions.append(
             pd.DataFrame(
                 {
@@ -114,7 +121,7 @@ def write_tables(run: Path, experiment: str, cells: Iterable[Cell], planes: pd.D
                     "patient_id": tested["patient_id"].to_numpy(),
                     "cohort": tested["cohort"].to_numpy(),
                     "label": tested["label"].to_numpy(),
-                    "predicted": np.array(classes, dtype=object)[probabilities.argmax(1)],
+                    "predicted": np.array(classes, dtype=object)[predicted],
                     **{f"p_{name}": probabilities[:, k] for k, name in enumerate(classes)},
                 }
             )
@@ -141,7 +148,11 @@ def _unit(run: Path) -> str:
 
 
 def load_results(run: Path | str) -> pd.DataFrame:
-    """One row per cell and cohort of a run folder, as in `results.csv`."""
+    """One row per cell and cohort of a run folder, as in `results.csv`.
+
+    A table that was written before weighted precision and recall were measured has the latter all the same (it is the
+    accuracy), and NaN for the former until `run` or `evaluate` writes it anew.
+    """
     path = Path(run) / "results.csv"
     if not path.is_file():
         raise UserError(f"{path}: no such file; has the experiment been run?")
@@ -149,6 +160,10 @@ def load_results(run: Path | str) -> pd.DataFrame:
     table = pd.read_csv(path, dtype=types, keep_default_na=True).fillna({"method": "", "classes_missing": ""})
     words = table.select_dtypes(exclude="number").columns
     table[words] = table[words].map(from_text)
+    if "precision_weighted" not in table:
+        place = table.columns.get_loc("f1_macro") + 1
+        table.insert(place, "precision_weighted", np.nan)
+        table.insert(place + 1, "recall_weighted", table.get("accuracy", np.nan))
     return table
 
 

@@ -118,7 +118,6 @@ def refit(study: Study, cell: Cell, device: str = "cpu") -> Classifier:
             planes.labels[rows],
             planes.patients[rows],
             n_classes=len(planes.classes),
-            seed=cell.seed,
             lambdas=_lambdas(study, cell),
         )
         return Classifier.on_standardised(

@@ -60,7 +60,7 @@ def probe_score(encoder: Encoder, planes: TrainingPlanes, device: str) -> float:
     predicted = np.zeros(len(features), dtype=bool)
     for train, held in inner_folds(planes.labels, planes.patients, seed=FOLDS_SEED):
         own = planes.patients[train]
-        probe = fit_probe(features[train], planes.labels[train], own, n_classes=len(planes.classes), seed=FOLDS_SEED)
+        probe = fit_probe(features[train], planes.labels[train], own, n_classes=len(planes.classes))
         probabilities[held], predicted[held] = probe.predict(features[held]), True
     return float(scores(planes.labels[predicted], probabilities[predicted], planes.classes)["f1_macro"])
 

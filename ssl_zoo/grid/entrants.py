@@ -43,9 +43,16 @@ def entrants(experiment: Experiment) -> list[Entrant]:
 
 
 def backbones(experiment: Experiment) -> list[str]:
-    """The backbones in use, each of which has its own baseline: those of the entrants, else the default one."""
-    used = {entrant.backbone: None for entrant in entrants(experiment)}
-    return list(used) or [experiment.pretrain.backbone]
+    """The backbones that the study uses without an init's naming one: each has its own untrained baseline.
+
+    They are those that the entrants train. Where nothing is pre-trained, it is `pretrain.backbone`, if `random` or a
+    bare `imagenet` is among the inits or there are none: a study of published encoders alone has no use for it.
+    """
+    used = list(dict.fromkeys(entrant.backbone for entrant in entrants(experiment)))
+    named = [spec.partition(":")[0] for spec in experiment.transfer.inits]
+    if not used and (not named or "random" in named or "imagenet" in named):
+        used = [experiment.pretrain.backbone]
+    return used
 
 
 def stores(experiment: Experiment) -> dict[str, FramesConfig]:

@@ -35,10 +35,11 @@ class Init:
 
 
 def given_inits(experiment: Experiment) -> list[Init]:
-    """The inits of `transfer.inits`; `random` runs for each backbone even when it is not named.
+    """The inits of `transfer.inits`, after an untrained baseline for each backbone in use, whether named or not.
 
-    Published encoders bring no `random` of their own: their networks are seldom trained from scratch, least of all at
-    their size. Their files are read and matched key by key, so that a wrong one is refused before any work.
+    In use are those of `entrants.backbones`, of ImageNet weights and of encoder folders. Published encoders bring no
+    baseline of their own: their networks are seldom trained from scratch, least of all at their size. Their files are
+    read and matched key by key, so that a wrong one is refused before any work.
     """
     found = [init for spec in experiment.transfer.inits for init in _inits_of(spec, experiment)]
     names = [(init.name, init.backbone) for init in found]

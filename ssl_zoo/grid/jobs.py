@@ -4,22 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from ssl_zoo.encoders.backbones import build_backbone
 from ssl_zoo.errors import UserError
 from ssl_zoo.grid.cells import finished
+from ssl_zoo.grid.inits import Init
 from ssl_zoo.grid.plan import Cell, Plan
 from ssl_zoo.grid.pretrain import Training, is_trained
+from ssl_zoo.grid.probing import FROZEN
 from ssl_zoo.grid.study import Study
 from ssl_zoo.grid.tuning import Rung, all_rungs, result_of
 from ssl_zoo.pretraining.settings import PretrainSettings
 
 STAGES = ("pretrain", "evaluate")
 
-# How often an image passes through a network in a job, for the ETA only: forward and backward count as three.
+# The cost of a job, for the ETA only, counts passes of an image of 64 pixels through a ResNet-10-T: FLOPS_OF_PASS
+# floating-point operations. Forward and backward are three passes.
 PASSES_OF_METHOD = {"mae": 2, "dino": 14, "autoencoder": 6, "inpainting_autoencoder": 6}
 PASSES_OF_PAIR = 8
-PASSES_PER_SECOND = 800  # on one core at 64 pixels, for budgets in seconds
+PASSES_PER_SECOND = 800  # on one core
+FLOPS_OF_PASS = 1.78e8
+PASSES_OF_PROBE = {"linear": 100, "knn": 10, "prototype": 10}  # a cell on features that are there
+PASSES_OF_NEIGHBOUR = 4e-5  # comparing two images in a knn cell
 
 
 @dataclass(frozen=True)
@@ -27,7 +38,7 @@ class Job:
     """A piece of work for one worker: a rung of a ladder, a pre-training run, or cells that share an encoder."""
 
     name: str
-    cost: float  # about how many images pass through a network, forward and backward; for the ETA
+    cost: float  # about how many images of 64 pixels could pass through a ResNet-10-T meanwhile; for the ETA
     training: Training | None = None
     rung: Rung | None = None
     cells: tuple[Cell, ...] = ()
@@ -81,7 +92,7 @@ def pending_jobs(study: Study, plan: Plan, *, stages: tuple[str, ...] = STAGES) 
             name = f"{start} finetune {cells[0].fraction:g} f{cells[0].fold} s{cells[0].seed}"
         else:
             name = f"{start} {mode}"
-        jobs.append(Job(name, cost_of_cells(study, mode, len(cells)), cells=tuple(cells), needs=needs))
+        jobs.append(Job(name, cost_of_cells(study, cells), cells=tuple(cells), needs=needs))
     return jobs
 
 
@@ -90,16 +101,57 @@ def unfinished(cells: Iterable[Cell], done: set[str]) -> tuple[Cell, ...]:
     return tuple(cell for cell in cells if cell.key not in done)
 
 
-def cost_of_cells(study: Study, mode: str, cells: int) -> float:
-    """About how many images pass through a network for so many cells of one init and mode."""
-    if mode == "finetune":
-        tuning = study.experiment.transfer.finetune
-        return cells * (3.0 * tuning.steps * tuning.batch_size + len(study.images))
-    return float(len(study.images) + 100 * cells)  # one pass for the features; a probe costs about as much as 100 more
+def cost_of_cells(study: Study, cells: Iterable[Cell]) -> float:
+    """About what some cells cost, with the features that they need: see `Job.cost`."""
+    cells = list(cells)
+    sets = {features_of(cell) for cell in cells if cell.mode in FROZEN}
+    return sum(cost_of_features(study, init) for init, _ in sets) + sum(
+        cost_of_cell(study, cell.init, cell.mode) for cell in cells
+    )
+
+
+def features_of(cell: Cell) -> tuple[Init, int | None]:
+    """What decides a cell's features: cells of one init share them, and those of untrained weights one seed's."""
+    return cell.init, None if cell.init.fingerprint else cell.seed
+
+
+def cost_of_features(study: Study, init: Init) -> float:
+    """One pass of every plane through the init's network."""
+    return len(study.images) * passes_of(init.backbone, size_of(study, init))
+
+
+def cost_of_cell(study: Study, init: Init, mode: str) -> float:
+    """About what one cell of a mode costs, features aside. A choice of learning rates trains once more for each."""
+    n_images = len(study.images)
+    if mode != "finetune":
+        return PASSES_OF_PROBE[mode] + (PASSES_OF_NEIGHBOUR * n_images**2 if mode == "knn" else 0.0)
+    tuning = study.experiment.transfer.finetune
+    rates = len(tuning.lr_choices or ())
+    trainings = 1 + rates if rates > 1 else 1
+    each = 3.0 * tuning.steps * tuning.batch_size * trainings + n_images
+    return each * passes_of(init.backbone, size_of(study, init))
 
 
 def cost_of(settings: PretrainSettings) -> float:
-    """About how many images pass through a network in a pre-training run."""
+    """About what a pre-training run costs."""
     if settings.frames_seen is None:
         return PASSES_PER_SECOND * (settings.budget.seconds or 0.0)
-    return float(PASSES_OF_METHOD.get(settings.method, PASSES_OF_PAIR) * settings.frames_seen)
+    passes = float(PASSES_OF_METHOD.get(settings.method, PASSES_OF_PAIR) * settings.frames_seen)
+    return passes * passes_of(settings.backbone, settings.size)
+
+
+def size_of(study: Study, init: Init) -> int:
+    """The side in pixels of the images that an init is fed with."""
+    return init.fit.size if init.fit is not None else study.experiment.frames.size
+
+
+@cache
+def passes_of(backbone: str, size: int) -> float:
+    """What one image of `size` pixels costs a network, forward: its operations over FLOPS_OF_PASS.
+
+    They are counted on tensors without memory, so they grow with depth and width and with the square of the size,
+    as the network's own do.
+    """
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        build_backbone(backbone, channels=1, size=size).eval()(torch.empty(1, 1, size, size))
+    return counter.get_total_flops() / FLOPS_OF_PASS

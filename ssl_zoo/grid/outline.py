@@ -144,8 +144,8 @@ def _unprepared(experiment: Experiment, wanted: Selection) -> str:
             "leave out --only and --retry-failed"
         )
     transfer, planes = experiment.transfer, experiment.planes
-    encoders = len(entrants(experiment)) * len(experiment.pretrain.seeds)
-    inits = len(given_inits(experiment)) + encoders
+    encoders, given = len(entrants(experiment)) * len(experiment.pretrain.seeds), given_inits(experiment)
+    inits = len(given) + encoders
     folds = planes.folds if planes.protocol == "cross_validation" else 1
     cells = 0
     for mode in transfer.modes:
@@ -153,7 +153,7 @@ def _unprepared(experiment: Experiment, wanted: Selection) -> str:
         fractions = (own and own.fractions) or transfer.fractions
         seeds = (own and own.seeds) or transfer.seeds
         cells += inits * sum(in_plan(transfer, mode, fold) for fold in range(folds)) * len(fractions) * len(seeds)
-    names = ", ".join(backbones(experiment))
+    names = ", ".join(dict.fromkeys([*backbones(experiment), *(init.backbone for init in given)]))
     return (
         f"{experiment.name}: {encoders} encoders to pre-train, {cells} cells of {inits} inits ({names}); "
         "nothing is prepared yet, so there is no estimate of the time"

@@ -1,6 +1,7 @@
 """Cells on frozen features: linear probes, nearest neighbours, prototypes; those of one encoder all at once.
 
-Cells differ in the rows that they learn from and test, and share one feature matrix for each encoder. Probes are
+Cells differ in the rows that they learn from and test, and share one feature matrix for each encoder. Linear cells that
+learn from equal rows, as those of all seeds do where all labels are given, are one probe, fitted once. Probes are
 handed to the solver in batches of bounded memory (see `transfer.probe.batches`); each cell is written as soon as its
 batch is done, and a cell whose numbers break is alone in failing. A cell's numbers depend on its own rows only: to the
 last bit on the CPU, up to rounding on a GPU, whichever cells are done beside it.
@@ -54,12 +55,16 @@ def probe_cells(
         except Exception as error:  # whatever it is, it is the result of each of these cells, and told at the end
             yield [_failed(cell, error) for cell in group]
             continue
-        linear = [place for place, cell in enumerate(group) if cell.mode == "linear"]
-        sizes = [len(rows[place][0]) for place in linear]
+        subsets: dict[bytes, list[int]] = {}  # cells that learn from equal rows, as all seeds with all labels do
+        for place, cell in enumerate(group):
+            if cell.mode == "linear":
+                subsets.setdefault(rows[place][0].tobytes(), []).append(place)
+        linear = list(subsets.values())
+        sizes = [len(rows[places[0]][0]) for places in linear]
         levels = len(study.experiment.transfer.linear.lambdas or LAMBDAS)
         together = batches(sizes, features.shape[1], len(study.planes.classes), levels, device)
         others = [[place] for place, cell in enumerate(group) if cell.mode != "linear"]
-        for places in [[linear[place] for place in batch] for batch in together] + others:
+        for places in [[place for subset in batch for place in linear[subset]] for batch in together] + others:
             yield _batch(study, [(group[place], *rows[place]) for place in places], features, device)
 
 
@@ -105,13 +110,17 @@ Found = list[tuple[np.ndarray, dict[str, Any]]]
 
 def _linear(study: Study, batch: list[tuple[Cell, np.ndarray, np.ndarray]], features: np.ndarray, device: str) -> Found:
     labels, patients = study.planes.labels, study.planes.patients
-    subsets = [Subset(features[rows], labels[rows], patients[rows], cell.seed) for cell, rows, _ in batch]
+    subsets = {rows.tobytes(): Subset(features[rows], labels[rows], patients[rows]) for _, rows, _ in batch}
     lambdas = study.experiment.transfer.linear.lambdas or LAMBDAS
-    probes = fit_probes(subsets, n_classes=len(study.planes.classes), lambdas=lambdas, device=device)
-    return [
-        (probe.predict(features[tested]), {"lambda": probe.chosen_lambda, "lambda_by": probe.lambda_by})
-        for probe, (_, _, tested) in zip(probes, batch, strict=True)
-    ]
+    n_classes = len(study.planes.classes)
+    fitted = fit_probes(list(subsets.values()), n_classes=n_classes, lambdas=lambdas, device=device)
+    probes = dict(zip(subsets, fitted, strict=True))
+    found = []
+    for _, rows, tested in batch:
+        probe = probes[rows.tobytes()]
+        notes = {"lambda": probe.chosen_lambda, "lambda_by": probe.lambda_by}
+        found.append((probe.predict(features[tested]), notes))
+    return found
 
 
 def _knn(study: Study, batch: list[tuple[Cell, np.ndarray, np.ndarray]], features: np.ndarray, device: str) -> Found:

@@ -19,10 +19,10 @@ ECE_BINS = 15
 def scores(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
     """Measures of probabilities `[N, K]` against labels `[N]` in 0..K-1, N > 0. All lie in 0..1.
 
-    Keys: accuracy, balanced_accuracy, precision_macro, recall_macro, f1_macro, f1_weighted (by class frequency),
-    auroc_macro (one class against the rest; None where the labels hold one class only), ece, f1_per_class (class
-    name to F1, None where missing), n_classes_scored, classes_missing. Precision of a class that is never predicted
-    is 0.
+    Keys: accuracy, balanced_accuracy, precision_macro, recall_macro, f1_macro, precision_weighted, recall_weighted,
+    f1_weighted (by class frequency; recall weighted so is the accuracy), auroc_macro (one class against the rest; None
+    where the labels hold one class only), ece, f1_per_class (class name to F1, None where missing), n_classes_scored,
+    classes_missing. Precision of a class that is never predicted is 0.
 
     Raises ValueError for shapes that do not fit and FloatingPointError for probabilities that are not finite.
     """
@@ -47,6 +47,7 @@ def scores(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
         "precision_macro": float(np.mean(precision)),
         "recall_macro": float(np.mean(recall)),
         "f1_macro": float(np.mean(f1)),
+        **weighted_scores(labels, predicted),
         "f1_weighted": float(np.average(f1, weights=support)),
         "auroc_macro": auroc_macro(labels, probabilities),
         "ece": expected_calibration_error(labels, probabilities),
@@ -54,6 +55,15 @@ def scores(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
         "n_classes_scored": len(present),
         "classes_missing": [name for code, name in enumerate(classes) if code not in per_class],
     }
+
+
+def weighted_scores(labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """`precision_weighted` and `recall_weighted` of class codes `[N]`: means that weigh a class by its true images."""
+    right = labels == predicted
+    n_classes = int(max(labels.max(), predicted.max())) + 1
+    hit, true, called = (np.bincount(codes, minlength=n_classes) for codes in (labels[right], labels, predicted))
+    precision = hit / np.maximum(called, 1)
+    return {"precision_weighted": float((precision * true).sum() / len(labels)), "recall_weighted": float(right.mean())}
 
 
 def auroc_macro(labels: np.ndarray, probabilities: np.ndarray) -> float | None:

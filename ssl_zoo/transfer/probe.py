@@ -6,30 +6,30 @@ one λ means the same for 64 and for 768 features. λ is the one with the smalle
 inner folds, which keep patients apart; within rounding, the larger λ wins. Where a class has fewer than two patients
 no inner split is possible, and λ is `FIXED_LAMBDA`; the probe says which of the two it was.
 
-All inner folds and all λ of a subset are problems on one matrix, which is standardised and rotated once; they are
-solved in float32, and the probe itself, with the λ chosen, in float64. On a GPU many subsets are solved at a time. On
-the CPU it is one after the other: its products are large enough for a core, and so a probe depends, to the
-last bit, on its own subset alone.
+The subset and its inner folds are problems on one matrix, which is standardised and rotated once. They are solved
+together, from the largest λ to the smallest, each from where its last two solutions point to, so that hardly a step is
+left to do. The search is done in float32, and the probe itself, with the λ chosen, in float64. On a GPU many subsets
+are solved at a time. On the CPU it is one after the other, so that a probe depends, to the last bit, on its
+own subset alone. Nothing is drawn: equal subsets have equal probes.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor
 
+from ssl_zoo.transfer.folds import INNER_FOLDS, inner_folds
 from ssl_zoo.transfer.logistic import MEMORY, Rotation, rotate, solve
 
 LAMBDAS: tuple[float, ...] = tuple(float(value) for value in 10 ** np.linspace(-5, 0, 9))
 FIXED_LAMBDA = 0.01  # on scaled features: pulls 15 images in 512 dimensions clearly, but not to nothing
-INNER_FOLDS = 5
 INNER_SPLIT, TOO_FEW, GIVEN = "inner split", "fixed: too few patients", "given"
-SEARCH_TOLERANCE = 1e-4  # relative gap to the optimum of the objective, estimated, while λ is chosen
+SEARCH_TOLERANCE = 5e-5  # relative gap to the optimum of the objective, estimated, while λ is chosen
+FOLDS_SEED = 0  # inner folds are a function of the subset alone
 FINAL_TOLERANCE = 2e-5  # and proven, of the probe itself
 GPU_BYTES = 2 << 30  # that the problems of one batch may take, about
 CPU = torch.device("cpu")
@@ -37,12 +37,11 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True, eq=False)
 class Subset:
-    """The rows that one probe learns from. `seed` only draws the inner folds."""
+    """The rows that one probe learns from."""
 
     features: np.ndarray  # [n, D]
     labels: np.ndarray  # [n], 0..K-1
     patients: np.ndarray  # [n]
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,18 +73,17 @@ def fit_probe(
     *,
     n_classes: int,
     lambdas: Sequence[float] = LAMBDAS,
-    seed: int = 0,
     device: str | torch.device = CPU,
 ) -> Probe:
     """Fit a probe on a training subset: features `[N, D]`, labels `[N]` in 0..n_classes-1 and patient ids `[N]`.
 
-    `seed` only draws the inner folds. A class without a row gets probability 0. Raises FloatingPointError when a
-    feature is not finite.
+    A class without a row gets probability 0. Raises FloatingPointError when a feature is not finite.
     """
-    subset = Subset(features, labels, patients, seed)
+    subset = Subset(features, labels, patients)
     return fit_probes([subset], n_classes=n_classes, lambdas=lambdas, device=device)[0]
 
 
+@torch.inference_mode()
 def fit_probes(
     subsets: Sequence[Subset],
     *,
@@ -97,36 +95,38 @@ def fit_probes(
     lambdas = sorted(float(value) for value in lambdas)
     subsets = [_arrays(subset) for subset in subsets]
     standardisations = [standardisation(subset.features) for subset in subsets]
-    folds = [inner_folds(subset.labels, subset.patients, seed=subset.seed) for subset in subsets]
+    folds = [inner_folds(subset.labels, subset.patients, seed=FOLDS_SEED) for subset in subsets]
     longest, (n_features,) = max(len(subset.labels) for subset in subsets), subsets[0].features.shape[1:]
-    features = np.zeros((len(subsets), longest, n_features))
+    features = np.zeros((len(subsets), longest, n_features + 1))
+    features[..., -1] = 1
     labels = np.zeros((len(subsets), longest), dtype=np.int64)
     weights = np.zeros((len(subsets), 1, longest))
     for group, (subset, (mean, scale)) in enumerate(zip(subsets, standardisations, strict=True)):
         n = len(subset.labels)
-        features[group, :n] = (subset.features - mean) / scale
+        features[group, :n, :-1] = (subset.features - mean) / scale
         labels[group, :n] = subset.labels
         weights[group, 0, :n] = class_weights(subset.labels, n_classes)[subset.labels]
-    rotation = rotate(_tensor(features, device), _tensor(weights[:, 0], device))
-    targets = torch.as_tensor(labels, device=device)
+    rotation, quick = _rotations(_tensor(features, device), _tensor(weights[:, 0], device))
+    targets, whole = torch.as_tensor(labels, device=device), _tensor(weights, device)
     chosen = np.full((len(subsets), 1), lambdas[0] if len(lambdas) == 1 else FIXED_LAMBDA)
     losses: list[list[float]] = [[] for _ in subsets]
-    start = torch.zeros(len(subsets), 1, n_classes, rotation.rows.shape[-1], dtype=torch.float64, device=device)
+    start = None
     searched = [group for group in range(len(subsets)) if folds[group] and len(lambdas) > 1]
     if searched:
-        part = rotation.take(searched).to(torch.float32)
         curves, points = _search(
-            part, targets[searched], labels[searched], [folds[group] for group in searched], lambdas, n_classes
-        )
+            quick.take(searched), labels[searched], weights[searched], [folds[group] for group in searched], lambdas,
+            n_classes,
+        )  # fmt: skip
+        start = torch.zeros(len(subsets), 1, n_classes, quick.rows.shape[-1], dtype=torch.float64, device=device)
         for place, group in enumerate(searched):
             losses[group] = curves[place]
             best = _largest_best(curves[place])
             chosen[group, 0] = lambdas[best]
-            start[group, 0] = points[place, : len(folds[group]), best].double().mean(0)
+            start[group] = points[best][place].double()
     solution = solve(
         rotation,
         targets,
-        _tensor(weights, device),
+        whole,
         _tensor(chosen, device),
         n_classes=n_classes,
         tolerance=FINAL_TOLERANCE,
@@ -161,8 +161,8 @@ def batches(sizes: Sequence[int], n_features: int, n_classes: int, n_lambdas: in
     found: list[list[int]] = [[]]
     for position in order:
         size = sizes[position]
-        problems = INNER_FOLDS * n_lambdas * n_classes
-        values = 5 * problems * size + (4 + 2 * MEMORY) * problems * min(size, n_features) + 4 * size * n_features
+        problems, rank = (INNER_FOLDS + 1) * n_classes, min(size, n_features)
+        values = 5 * problems * size + (4 + 2 * MEMORY + n_lambdas) * problems * rank + 6 * size * n_features
         if found[-1] and ((len(found[-1]) + 1) * 4 * values > GPU_BYTES or size > 1.5 * sizes[found[-1][0]] + 16):
             found.append([])
         found[-1].append(position)
@@ -188,71 +188,78 @@ def standardisation(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.where(constant, 1, std) * np.sqrt(features.shape[1])
 
 
-def inner_folds(
-    labels: np.ndarray, patients: np.ndarray, *, seed: int, folds: int = INNER_FOLDS
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of (training, held-out) positions, by patient and stratified by class; none where a class has one patient.
+def _rotations(features: Tensor, weights: Tensor) -> tuple[Rotation, Rotation]:
+    """The matrices along their principal axes in float64, for the probe, and in float32, for the search.
 
-    There are as many folds as the rarest class has patients, `folds` at most. A held-out side may miss
-    classes, and so may, rarely, a training side.
+    With D rows or more the axes are found in float32, where they are orthogonal to 1e-6, and the float64
+    features are left as they came.
     """
-    patients = np.unique(patients, return_inverse=True)[1]
-    per_class = [len(np.unique(patients[labels == label])) for label in np.unique(labels)]
-    folds = min(folds, *per_class) if len(per_class) > 1 else 0
-    if folds < 2:
-        return []
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():  # a class with fewer images than folds: handled below
-        warnings.simplefilter("ignore", UserWarning)
-        pairs = [(train, held) for train, held in splitter.split(labels, labels, patients)]
-    return [(train, held) for train, held in pairs if len(held) and len(np.unique(labels[train])) > 1]
+    if features.shape[1] < features.shape[2] - 1:
+        exact = rotate(features, weights)
+        return exact, exact.to(torch.float32)
+    quick = rotate(features.float(), weights.float())
+    return Rotation(features, quick.variance.double(), quick.turn.double(), turned=False), quick
 
 
 def _search(
     rotation: Rotation,
-    targets: Tensor,
     labels: np.ndarray,
+    weights: np.ndarray,
     folds: list[list[tuple[np.ndarray, np.ndarray]]],
     lambdas: list[float],
     n_classes: int,
-) -> tuple[list[list[float]], Tensor]:
-    """Class-balanced log-loss of each λ, mean over the inner folds, for each of G subsets; and the solutions
-    `[G, folds, L, K, r + 1]`. All folds and λ are solved in one batch.
+) -> tuple[list[list[float]], list[Tensor]]:
+    """Class-balanced log-loss of each λ, mean over the inner folds, for each of G subsets; and for each λ the solutions
+    `[G, 1, K, r + 1]` on the whole subsets, whose rows have the weights `[G, 1, n]`.
 
     Each fold weighs classes by its own training side. Held-out rows of a class that this side lacks cannot be
     scored, and are left out.
     """
     groups, longest = labels.shape
     most = max(len(own) for own in folds)
-    weights = np.zeros((groups, most, longest))
-    scored = np.zeros((groups, most, longest))
+    learned, scored = np.zeros((2, groups, most, longest))
     for group, own in enumerate(folds):
         for fold in range(most):
             train, held = own[min(fold, len(own) - 1)]  # a subset with fewer folds repeats its last one, unscored
             known = labels[group, train]
-            weights[group, fold, train] = class_weights(known, n_classes)[known]
+            learned[group, fold, train] = class_weights(known, n_classes)[known]
             held = held[np.isin(labels[group, held], known)]
             if fold < len(own) and len(held):
                 balanced = class_weights(labels[group, held], n_classes)[labels[group, held]]
                 scored[group, fold, held] = balanced / balanced.sum()
-    device, levels = rotation.rows.device, len(lambdas)
-    solution = solve(
-        rotation,
-        targets,
-        torch.as_tensor(weights, dtype=torch.float32, device=device).repeat_interleave(levels, 1),
-        torch.as_tensor(lambdas, dtype=torch.float32, device=device).repeat(groups, most),
-        n_classes=n_classes,
-        tolerance=SEARCH_TOLERANCE,
-        proven=False,
-    )
-    logits = solution.logits(rotation.rows)  # [G, folds * L, K, n]
-    wanted = targets[:, None, None, :].expand(*logits.shape[:2], 1, -1)
-    loss = (torch.logsumexp(logits, 2) - logits.gather(2, wanted).squeeze(2)).view(groups, most, levels, longest)
-    share = torch.as_tensor(scored, dtype=torch.float64, device=device).unsqueeze(2)  # [G, folds, 1, n]
-    means = (loss.double() * share).sum(-1).cpu().numpy()  # [G, folds, L]
+    device = rotation.rows.device
+    targets = torch.as_tensor(labels, device=device)
+    sides = torch.as_tensor(np.concatenate([weights, learned], 1), dtype=torch.float32, device=device)
+    share = torch.as_tensor(scored, dtype=torch.float32, device=device)  # [G, folds, n]
+    wanted = targets[:, None, None, :].expand(-1, most, -1, -1)
+    means, points = [], []
+    falling = lambdas[::-1]
+    for penalty in falling:
+        solution = solve(
+            rotation,
+            targets,
+            sides,
+            torch.full(sides.shape[:2], penalty, device=device),
+            n_classes=n_classes,
+            tolerance=SEARCH_TOLERANCE,
+            start=_ahead(points, falling),
+            proven=False,
+        )
+        right = torch.log_softmax(solution.logits[:, 1:], 2).gather(2, wanted).squeeze(2)  # [G, folds, n]
+        means.append(-(right * share).sum(-1))
+        points.append(solution.point)
+    found = torch.stack(means[::-1], 2).double().cpu().numpy()  # [G, folds, L]
     counted = np.asarray(scored.any(-1))  # [G, folds]
-    curves = [[float(value) for value in means[group, counted[group]].mean(0)] for group in range(groups)]
-    return curves, solution.point.view(groups, most, levels, n_classes, -1)
+    curves = [[float(value) for value in found[group, counted[group]].mean(0)] for group in range(groups)]
+    return curves, [point[:, :1] for point in reversed(points)]
+
+
+def _ahead(points: list[Tensor], lambdas: list[float]) -> Tensor | None:
+    """Where to begin with the next λ: on the line, over log λ, through the last two solutions."""
+    if len(points) < 2:
+        return points[0] if points else None
+    next_to_last, last, ahead = np.log(lambdas[len(points) - 2 : len(points) + 1])
+    return points[-1] + (points[-1] - points[-2]) * float((ahead - last) / (last - next_to_last))
 
 
 def _largest_best(losses: list[float]) -> int:
@@ -267,4 +274,4 @@ def _tensor(values: np.ndarray, device: str | torch.device) -> Tensor:
 
 def _arrays(subset: Subset) -> Subset:
     features = np.asarray(subset.features, dtype=np.float64)
-    return Subset(features, np.asarray(subset.labels, dtype=np.int64), np.asarray(subset.patients), subset.seed)
+    return Subset(features, np.asarray(subset.labels, dtype=np.int64), np.asarray(subset.patients))

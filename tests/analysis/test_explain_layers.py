@@ -2,13 +2,18 @@
 
 import re
 
+import numpy as np
 import pytest
 import torch
 
+from ssl_zoo.analysis.explain.cams import TECHNIQUES, class_map
 from ssl_zoo.analysis.explain.layers import choose_layer, map_layers
 from ssl_zoo.encoders.backbones import build_backbone
+from ssl_zoo.encoders.entries import PUBLISHED
 from ssl_zoo.encoders.files import Card, Encoder
 from ssl_zoo.errors import UserError
+from ssl_zoo.transfer.classifier import Classifier
+from tests.encoders.published_files import network, tiny_entry
 
 
 def encoder_of(name, size, **arguments):
@@ -62,3 +67,39 @@ def test_a_layer_can_be_named_and_a_wrong_name_is_told():
     assert choose_layer(encoder, "layer3").grid == (4, 4)
     with pytest.raises(UserError, match=re.escape("unknown layer of resnet10t 'layer33'; did you mean 'layer3'?")):
         choose_layer(encoder, "layer33")
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_published_network_has_maps_on_the_grid_of_its_own_patches(name):
+    entry = tiny_entry(name)
+    card = Card(entry.backbone, entry.size, 3, list(entry.mean), list(entry.std), init=name)
+    encoder = Encoder(network(entry), card).eval()
+    layer = choose_layer(encoder)
+    patches = getattr(encoder.backbone, "patch_embed", None)
+    if patches is not None:  # a transformer: its own grid, whatever stands before the patches
+        assert layer.grid == tuple(patches.grid_size)
+        assert layer.layout == ("channels last" if name == "ultrasam" else "tokens")
+    else:  # MOFO's CSWin, whose map shrinks: the last one that is not too coarse
+        assert layer.grid == (8, 8)
+    assert layer.prefix == (entry.prefix_tokens if layer.layout == "tokens" else 0)
+    generator = np.random.default_rng(0)
+    weights = generator.normal(size=(3, encoder.num_features))
+    classifier = Classifier(encoder, weights, np.zeros(3), "abc")
+    image = generator.integers(0, 255, (entry.size, entry.size), np.uint8)
+    for technique in TECHNIQUES:
+        found = class_map(classifier, layer, image, 1, technique)
+        assert found.shape == (entry.size, entry.size)
+        assert found.max() <= 1
+        assert np.ptp(found) > 0.5 or technique != "eigen_cam"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "densenet169", "tf_efficientnetv2_s", "vit_base_patch16_224"])
+def test_the_networks_of_the_published_studies_have_maps(name):
+    encoder = encoder_of(name, 224)
+    layer = choose_layer(encoder)
+    assert layer.grid == ((14, 14) if "vit" in name else (7, 7))
+    generator = np.random.default_rng(0)
+    classifier = Classifier(encoder, generator.normal(size=(2, encoder.num_features)), np.zeros(2), "ab")
+    found = class_map(classifier, layer, generator.integers(0, 255, (224, 224), np.uint8), 1, "grad_cam")
+    assert found.shape == (224, 224)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from ssl_zoo.analysis.compare import write_comparison
 from ssl_zoo.analysis.report import write_report
@@ -130,6 +131,10 @@ def pages(fake_run: Callable[..., Path], tmp_path_factory: pytest.TempPathFactor
     skill = {"random": 0.0, "byol": 0.9, "simclr": 0.8, "moco": 0.6, "vicreg": 0.7, "dino": 0.3, "=1+1": 0.2}
     few = {"skill": skill, "fractions": (0.05, 1.0), "seeds": (0,), "modes": ("linear",), "patients": 12}
     runs = [fake_run(folder, name=name, classes=("4CH", "3VV", NASTY), **few) for name in ("one", "two")]
+    timelines = runs[0] / "figures" / "timelines" / "byol linear"
+    timelines.mkdir(parents=True)
+    Image.new("RGB", (1000, 640), "grey").save(timelines / "S001-1.png")
+    (timelines / "truth.json").write_text(json.dumps({"frame_f1": 0.4321, "abstention_auroc": None}))
     report = write_report(runs[0], replicates=50)
     return [report, write_comparison(runs, folder / "both.html", replicates=50)]
 
@@ -184,6 +189,38 @@ def test_a_figure_enlarges_and_closes_by_keyboard_and_focus_returns(browser: Bro
     assert browser.run(f"document.activeElement === {zoom}")
 
 
+def test_on_a_phone_a_figure_has_a_button_that_enlarges_it(browser: Browser, pages: list[Path]) -> None:
+    tap = "document.querySelector('figure[data-name=label_efficiency] .tap')"
+    browser.open(pages[0], 820)
+    assert browser.run(f"{tap}.offsetHeight") == 0
+    browser.open(pages[0], 360)
+    assert browser.run(f"{tap}.offsetHeight") >= 30
+    browser.run(f"{tap}.click()")
+    assert browser.run("document.getElementById('large').open")
+
+
+def test_timelines_of_scans_stand_in_the_page_with_what_they_are_worth(browser: Browser, pages: list[Path]) -> None:
+    browser.open(pages[0], 820)
+    section = "document.getElementById('timelines')"
+    assert "byol linear / S001-1" in browser.run(f"{section}.textContent")
+    assert browser.run(f"{section}.querySelector('img').naturalWidth") == 1000
+    cells = browser.run(f"[...{section}.querySelectorAll('tbody td')].map(cell => cell.textContent)")
+    assert cells[:2] == ["byol linear", "0.43"]
+    assert set(cells[2:]) == {"–"}
+
+
+def test_names_stay_in_sight_while_a_wide_table_is_scrolled(browser: Browser, pages: list[Path]) -> None:
+    browser.open(pages[0], 360)
+    browser.run(f"{TABLE}.querySelector('.scroll').scrollLeft = 200")
+    at = f"{TABLE}.querySelector('tbody td').getBoundingClientRect().left"
+    assert browser.run(f"{TABLE}.querySelector('.scroll').scrollLeft") > 100
+    assert browser.run(f"{at} >= {TABLE}.getBoundingClientRect().left - 1")
+    heights = "[...document.querySelectorAll('.scroll tbody td:first-child')].map(cell => cell.offsetHeight)"
+    for page in pages:
+        browser.open(page, 360)
+        assert browser.run(f"Math.max(...{heights})") < 80  # no name stands letter by letter in a narrow column
+
+
 def test_what_is_saved_comes_from_the_page_and_is_no_formula(browser: Browser, pages: list[Path]) -> None:
     browser.open(pages[0], 820)
     browser.run("""{window.kept = []; URL.createObjectURL = blob => { window.kept.push(blob); return 'data:,' };
@@ -193,7 +230,7 @@ def test_what_is_saved_comes_from_the_page_and_is_no_formula(browser: Browser, p
     text = browser.run("window.kept[0].text()")
     assert text.startswith('init,backbone,"Linear probe')
     assert "\r\n'=1+1," in text
-    saved = "[...document.querySelectorAll('figure[data-name=label_efficiency] figcaption + .tools button')]"
+    saved = "[...document.querySelectorAll('figure[data-name=label_efficiency] figcaption + .tools button:not(.tap)')]"
     assert browser.run(f"{saved}.map(b => b.textContent)") == ["SVG", "CSV"]
     browser.run(f"{saved}.forEach(b => b.click())")
     assert ["label_efficiency.svg", "data:image/svg+xml;base"[:22]] in browser.run("window.kept.filter(Array.isArray)")

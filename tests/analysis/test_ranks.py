@@ -14,7 +14,6 @@ from ssl_zoo.analysis.ranks import (
     Ranking,
     Setting,
     agreement_table,
-    cell_gains,
     concordance,
     first_probabilities,
     kendall_tau,
@@ -23,6 +22,7 @@ from ssl_zoo.analysis.ranks import (
     rank_inits,
     rank_table,
     ranks_of,
+    setting_gains,
     setting_table,
     spearman,
 )
@@ -205,21 +205,20 @@ def test_the_factor_that_reverses_the_order_is_found_and_the_others_are_not_blam
     assert table["pairs"].to_dict() == {"fraction": 4, "mode": 4, "cohort": 4, "seed": 8, "pretrain_seed": 8}
 
 
-def test_the_gain_of_a_cell_is_taken_against_the_same_cell_of_the_baseline(
+def test_gains_of_all_cells_are_those_of_the_figures_and_a_seeds_are_its_own(
     whole: tuple[pd.DataFrame, pd.DataFrame],
 ) -> None:
-    cells = cell_gains(whole[0])
-    assert len(cells) == (whole[0]["init"] != "random").sum()
-    one = cells.query("init == 'byol' and mode == 'linear' and fraction == 0.05 and seed == 1 and cohort == 'external'")
-    base = whole[0].query(
-        "init == 'random' and backbone == 'resnet10t' and mode == 'linear' and fraction == 0.05 and seed == 1"
-        " and cohort == 'external'"
-    )
-    assert one["gain"].item() == pytest.approx(one["f1_macro"].item() - base["f1_macro"].item())
-    gains = cells.groupby(["init", "backbone", "mode", "fraction", "cohort"])["gain"].mean()
-    table = estimate(*whole, replicates=20).table.dropna(subset="difference").set_index(list(gains.index.names))
+    results, predictions = whole
+    found = setting_gains(results, predictions)
+    keys = ["init", "backbone", "mode", "fraction", "cohort"]
+    gains = found.loc[found["by"] == ""].set_index(keys)["gain"]
+    table = estimate(results, predictions, replicates=5).table.dropna(subset="difference").set_index(keys)
     assert len(gains) == len(table)
-    assert (gains - table["difference"]).abs().max() < 1e-9
+    assert (gains - table["difference"]).abs().max() < 1e-12
+    setting = "mode == 'linear' and fraction == 0.05 and cohort == 'external'"
+    one = found.query(f"init == 'byol' and by == 'seed' and value == 1 and {setting}")["gain"].item()
+    cells = results.query(f"seed == 1 and backbone == 'resnet10t' and {setting}").set_index("init")["f1_macro"]
+    assert one == pytest.approx(cells["byol"] - cells["random"])
 
 
 def test_two_runs_of_one_order_agree_and_a_reversed_one_does_not() -> None:

@@ -70,15 +70,17 @@ def test_encoders_of_one_store_are_not_taken_for_independent():
     assert widths[1]["high"] - widths[1]["low"] == pytest.approx(widths[0]["high"] - widths[0]["low"], rel=0.05)
 
 
-def test_points_are_the_mean_of_an_encoders_cells_with_the_facts_of_its_store():
+def test_points_are_the_mean_of_an_encoders_scores_with_the_facts_of_its_store():
     results = pd.DataFrame(
         {
             "init": ["random", "simclr@few", "simclr@few", "simclr@few"],
             "method": ["", "simclr", "simclr", "simclr"],
             "pretrain_seed": [np.nan, 0, 0, 1],
             "f1_macro": [0.1, 0.2, 0.4, 0.5],
+            "fraction": [0.1, 0.1, 1.0, 1.0],
         }
     )
+    results = results.assign(backbone="net", mode="linear", cohort="internal", fold=0, seed=0, cell=list("abcd"))
     points = encoder_points(results, {"frames@few": StoreFacts(16, 4.0, 3)}, {"simclr@few": "frames@few"})
     assert points["f1"].tolist() == pytest.approx([0.3, 0.5])
     assert points.loc[0, ["store", "frames", "effective", "scans", SIZE, DIVERSITY]].tolist() == [

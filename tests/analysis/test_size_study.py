@@ -23,7 +23,8 @@ def run(tmp_path):
         card = {"backbone": "resnet10t", "method": "simclr", "seed": 0, "data_fingerprint": store.fingerprint}
         encoders.append(Pretrained(f"{init}-s0", card, pd.DataFrame(), {}))
     results = pd.DataFrame(rows, columns=["init", "method", "pretrain_seed", "f1_macro"])
-    results = results.assign(backbone="resnet10t", mode="linear", cohort="internal", fraction=1.0)
+    results = results.assign(backbone="resnet10t", mode="linear", cohort="internal", fraction=1.0, fold=0, seed=0)
+    results["cell"] = results.index.astype(str)
     return Run(tmp_path, "study", "", {}, results, None, encoders)
 
 

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import f1_score
 
-from ssl_zoo.analysis.bootstrap import bootstrap_p, holm, patient_weights
+from ssl_zoo.analysis.bootstrap import bootstrap_p, holm, interval, patient_weights, tail_p, tails
 from ssl_zoo.analysis.counts import f1_of_counts, read_cohort
 from ssl_zoo.analysis.labels_saved import crossing, labels_saved
 from ssl_zoo.analysis.statistics import estimate
@@ -161,8 +161,48 @@ def test_holm_equals_its_definition_and_skips_missing_values() -> None:
 
 
 def test_the_bootstrap_p_value_is_never_zero_and_is_one_without_a_difference() -> None:
-    assert bootstrap_p(np.ones(999), 40) == pytest.approx(2 / 1000)
+    assert bootstrap_p(np.ones(999), 10**6) == pytest.approx(2 / 1000, rel=1e-3)
+    assert 2 / 1000 < bootstrap_p(np.ones(999), 40) < 5 / 1000  # the same share of fewer patients says less
     assert bootstrap_p(np.zeros(999), 40) == 1
+
+
+def test_one_patient_shows_nothing() -> None:
+    assert bootstrap_p(np.ones(999), 1) == tail_p(np.ones(999), 1) == 1
+    assert tails(1) == (0, 1)
+
+
+@pytest.mark.parametrize("patients", [6, 12, 40])
+def test_a_mean_over_few_patients_has_students_interval_and_p_value(patients: int) -> None:
+    values = stats.norm.ppf((np.arange(patients) + 0.5) / patients) + 1.2
+    low, high = interval(patient_weights(patients, 20000, seed=0)[1:] @ values / patients, patients)
+    student = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
+    assert high - low == pytest.approx(student.high - student.low, rel=0.1)
+    resamples = stats.norm.ppf((np.arange(20000) + 0.5) / 20000) * np.sqrt((patients - 1) / patients)  # of a mean
+    plain, wide = interval(resamples)[1], interval(resamples, patients)[1]
+    assert plain == pytest.approx(1.96 * np.sqrt((patients - 1) / patients), rel=1e-3)
+    assert wide == pytest.approx(stats.t.isf(0.025, patients - 1), rel=1e-2)
+    for t in (1.0, 1.9):
+        p = bootstrap_p(resamples + t, patients)
+        assert p == pytest.approx(2 * stats.t.sf(t, patients - 1), rel=1e-2)
+        assert tail_p(resamples + t, patients) == p
+
+
+def test_every_interval_of_an_estimate_knows_how_few_patients_there_are() -> None:
+    truth, called, patient = _draw(np.random.default_rng(3), 8, 0.6)
+    both = [_cell(truth, called, patient), _cell(truth, truth, patient, init="byol", cell="c1")]
+    found = estimate(*(pd.concat(part) for part in zip(*both, strict=True)), replicates=200)
+    byol = int(found.rows(init="byol")[0])
+    row, gaps = found.table.iloc[byol], found.differences[byol]
+    assert (row["low"], row["high"]) == interval(found.samples[byol], 8)
+    assert (row["difference_low"], row["difference_high"]) == interval(gaps, 8) != interval(gaps)
+    assert found.pairs[["low", "high"]].iloc[0].tolist() == list(interval(gaps, 8))
+
+
+def test_a_p_value_is_below_a_twentieth_where_the_interval_leaves_0_aside() -> None:
+    generator = np.random.default_rng(9)
+    for shift in np.linspace(1.5, 3, 20):
+        samples = generator.normal(shift, 1, 1999)
+        assert (bootstrap_p(samples, 15) < 0.05) == (interval(samples, 15)[0] > 0)
 
 
 def test_five_patients_are_too_few_for_any_significance() -> None:

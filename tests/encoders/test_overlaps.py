@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from ssl_zoo.cli import app
+from ssl_zoo.encoders.backbones import build_backbone
 from ssl_zoo.encoders.entries import PUBLISHED
 from ssl_zoo.encoders.overlaps import DATA_SETS, NOT_KNOWN, NOT_SEEN, SEEN, ULTRABENCH, overlap
 from ssl_zoo.encoders.published import known_overlap
@@ -86,3 +88,16 @@ def test_the_command_checks_a_file(tiny):
 def test_the_command_names_the_nearest_encoder(tiny):
     error = CliRunner().invoke(app, ["encoders", "usf_mea"]).exception
     assert "did you mean 'usf_mae'" in str(error)
+
+
+def test_the_command_knows_imagenets_weights_and_checks_their_files(tmp_path):
+    said = CliRunner().invoke(app, ["encoders", "imagenet@resnet18"]).output
+    assert "apache-2.0, by timm (resnet18.a1_in1k)" in said
+    weights = build_backbone("resnet10t", channels=3, size=64, num_classes=1000).state_dict()
+    torch.save(weights, tmp_path / "file.pth")
+    said = CliRunner().invoke(app, ["encoders", f"imagenet@resnet10t:{tmp_path / 'file.pth'}"]).output
+    assert f"{len(weights) - 2} matched, 0 missing, 0 unexpected" in said
+    del weights["layer1.0.conv1.weight"]
+    torch.save(weights, tmp_path / "file.pth")
+    error = CliRunner().invoke(app, ["encoders", f"imagenet@resnet10t:{tmp_path / 'file.pth'}"]).exception
+    assert "cannot be loaded" in str(error)

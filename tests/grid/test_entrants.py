@@ -48,6 +48,24 @@ def test_a_variant_of_another_backbone_brings_its_own_baseline(experiment):
     assert backbones(loaded) == ["resnet10t", "resnet18"]
 
 
+@pytest.mark.parametrize(
+    ("inits", "expected"),
+    [
+        ("[]", ["resnet10t"]),  # nothing else is there to evaluate
+        ("[random]", ["resnet10t"]),
+        ("[imagenet]", ["resnet10t"]),
+        ("[random,usf_mae:/file.pt]", ["resnet10t"]),
+        ("[usf_mae:/file.pt]", []),  # no network of the study is one of these
+        ("[imagenet@resnet18]", []),  # it names its own
+    ],
+)
+def test_without_methods_the_default_backbone_is_used_only_where_an_init_stands_for_it(experiment, inits, expected):
+    loaded = load_experiment(experiment, ["pretrain.methods=[]", f"transfer.inits={inits}"])
+    assert backbones(loaded) == expected
+    with_method = load_experiment(experiment, ["pretrain.methods=[mae]", f"transfer.inits={inits}"])
+    assert backbones(with_method) == [with_method.pretrain.vit]
+
+
 def test_a_methods_own_budget_and_batch_leave_the_others_alone(experiment):
     budgets = "pretrain.budgets={moco: {steps: 3, batch_size: 4}}"
     found = settings_of(experiment, "pretrain.methods=[simclr,moco]", budgets)

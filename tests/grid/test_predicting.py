@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from ssl_zoo.analysis.frame_truth import truth_table
 from ssl_zoo.cli import app
 from ssl_zoo.errors import UserError
 from ssl_zoo.grid.classifiers import choose_cells
@@ -76,6 +78,21 @@ def test_known_truth_gives_scores(exam):
     assert scores["best_frame_hits"] == 1.0
     assert scores["frame_f1_planes"] > 0.5
     assert all(value is None or 0 <= value <= 1 or np.isnan(value) for value in scores.values())
+
+
+def test_timelines_are_kept_for_the_report_with_their_scores(run, exam, tmp_path):
+    scan = shutil.copy(exam.parent / "P1 first.npy", tmp_path)
+    chosen = ["--init", "simclr", "--mode", "linear", "--truth", exam.parent, "--for-report"]
+    kept = run / "figures" / "timelines" / "simclr linear"
+    try:
+        assert predict(run, tmp_path / "out", scan, *chosen).exit_code == 0
+        assert (kept / "P1 first.png").read_bytes() == (tmp_path / "out" / "P1 first" / "timeline.png").read_bytes()
+        shown = truth_table(kept.parent)
+        assert shown is not None
+        scores = json.loads((tmp_path / "out" / "truth.json").read_text())
+        assert shown.rows[0][:2] == ["simclr linear", f"{scores['frame_f1']:.2f}"]
+    finally:
+        shutil.rmtree(kept.parent)  # other tests read this run
 
 
 def test_with_few_validation_images_no_frame_is_set_aside_and_the_command_says_so(run, tmp_path):

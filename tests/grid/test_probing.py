@@ -63,10 +63,10 @@ def test_a_resumed_half_of_a_grid_has_the_bits_of_a_whole_one(frozen_study, tmp_
 def test_a_stopped_job_keeps_its_cells_and_goes_on_with_the_rest(frozen_study):
     study, cells = frozen_study
     calls = iter(range(100))
-    with pytest.raises(Interrupted, match="stopped after 4 of 18"):
+    with pytest.raises(Interrupted, match="stopped after 6 of 18"):
         do(study, cells, stop=lambda: next(calls) == 4)
     done, failed = finished(study.run, cells)
-    assert (len(done), failed) == (4, {})
+    assert (len(done), failed) == (6, {})  # the last batch were three cells
     kept = {path: path.stat().st_mtime_ns for path in (study.run / "cells").glob("*.json")}
     do(study, [cell for cell in cells if cell.key not in done])
     assert len(finished(study.run, cells)[0]) == 18
@@ -79,17 +79,35 @@ def test_a_cell_that_fails_is_recorded_and_the_others_go_on(frozen_study, monkey
     if together:  # as on a GPU
         monkeypatch.setattr(probing, "batches", lambda sizes, *_: [list(range(len(sizes)))])
 
+    broken = next(cell for cell in cells if cell.mode == "linear" and cell.fraction < 1 and cell.seed == 1)
+    patients = study.planes.patients[probing._rows(study, broken)[0]]
+
     def fit(subsets, **options):
-        if any(subset.seed == 1 for subset in subsets):
+        if any(np.array_equal(subset.patients, patients) for subset in subsets):
             raise FloatingPointError("broken")
         return fit_probes(subsets, **options)
 
     monkeypatch.setattr(probing, "fit_probes", fit)
     do(study, cells)
     done, failed = finished(study.run, cells)
-    wrong = {cell.key for cell in cells if cell.mode == "linear" and cell.seed == 1}
-    assert failed == dict.fromkeys(wrong, "FloatingPointError: broken")
-    assert done == {cell.key for cell in cells} - wrong
+    assert failed == {broken.key: "FloatingPointError: broken"}
+    assert done == {cell.key for cell in cells} - {broken.key}
+
+
+def test_cells_with_equal_rows_are_one_probe_and_each_has_its_result(frozen_study, monkeypatch):
+    study, cells = frozen_study
+    cells = [cell for cell in cells if cell.mode == "linear"]
+    fits = []
+    monkeypatch.setattr(
+        probing, "fit_probes", lambda given, **options: fits.append(given) or fit_probes(given, **options)
+    )
+    do(study, cells)
+    whole = [cell.key for cell in cells if cell.fraction == 1]
+    assert (len(cells), len(whole)) == (6, 3)
+    assert sorted(len(given) for given in fits) == [1] * 4  # three subsets, and all labels once
+    found = predictions(study, cells)
+    assert len(found) == 6
+    assert all((found[key] == found[whole[0]]).all() for key in whole)
 
 
 def test_an_encoder_without_features_fails_its_own_cells_only(study_of, monkeypatch):

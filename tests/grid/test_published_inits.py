@@ -55,7 +55,7 @@ def init_of(study, name):
 
 @pytest.mark.parametrize("name", ["usf_mae", "ultrasam", "fetalclip"])
 def test_an_init_is_fed_with_images_of_its_own_size_and_fitting(study_with, weights, name):
-    study = study_with(f"{name}:{weights / name}.pth")
+    study = study_with("random", f"{name}:{weights / name}.pth")
     init = init_of(study, name)
     entry = PUBLISHED[name]
     fed = as_seen_by(study, init)
@@ -117,8 +117,9 @@ def test_keys_of_cells_follow_size_fitting_and_file(study_with, weights, monkeyp
 
 def test_published_inits_bring_no_random_baseline_of_their_own(study_with, weights):
     study = study_with(f"usf_mae:{weights / 'usf_mae'}.pth")
-    randoms = [init.backbone for init in given_inits(study.experiment) if init.name == "random"]
-    assert randoms == ["resnet10t"]
+    assert [init.name for init in given_inits(study.experiment)] == ["usf_mae"]
+    named = study_with("random", f"usf_mae:{weights / 'usf_mae'}.pth")
+    assert next((i.name, i.backbone) for i in given_inits(named.experiment)) == ("random", "resnet10t")
 
 
 def test_imagenet_takes_a_backbone_of_its_own(study_with, tmp_path):
@@ -129,7 +130,7 @@ def test_imagenet_takes_a_backbone_of_its_own(study_with, tmp_path):
     init = init_of(study, "imagenet")
     assert (init.backbone, init.fit) == ("resnet18", None)
     assert build_encoder(study, init, 0).card.channels == study.experiment.frames.channels
-    assert [i.backbone for i in given_inits(study.experiment) if i.name == "random"] == ["resnet10t", "resnet18"]
+    assert [i.backbone for i in given_inits(study.experiment) if i.name == "random"] == ["resnet18"]
 
 
 def test_a_folder_made_for_other_images_is_given_its_own(study_with, tmp_path):

@@ -289,3 +289,14 @@ def test_what_is_published_is_set_beside_what_is_there():
     assert "Fetal femur 1039 of 1040" in facts.deviations({**facts.counts, "Fetal femur": 1039})[0]
     assert "not among what is published: Fetal spine" in facts.deviations({**facts.counts, "Fetal spine": 2})[0]
     assert np.isclose(sum(facts.counts.values()), facts.total)
+
+
+def test_counts_that_nobody_has_confirmed_accuse_no_copy(tmp_path: Path):
+    root = trees.ultrabench(tmp_path, "fatty_liver", TASKS["fatty_liver"].classes, V1)
+    notes = open_source(f"ultrabench/fatty_liver:{root}").notes
+    assert "8 Normal (others: 170), 8 NFLD (others: 380); the others' counts are not confirmed" in notes[0]
+    assert "16 images, where 550 are published" in notes[1]  # by its own program
+    facts = TASKS["mmotu"].facts
+    assert facts.unconfirmed
+    assert facts.deviations(dict(facts.counts)) == []
+    assert not any(source.facts.unconfirmed and not source.facts.unsure for source in SOURCES.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -126,3 +127,22 @@ def test_the_cardiac_planes_study_runs(command, imagenet, tmp_path):
     assert "2 of the 2 published numbers have a counterpart" in said
     assert "of that of ImageNet)" in lines[0][6]
     assert "Barlow Twins" not in lines[1][6]
+
+
+@pytest.mark.slow
+def test_the_maps_of_the_renal_study_are_drawn_as_its_file_says(command, weights, imagenet, tmp_path):
+    data = write_planes(tmp_path / "kidneys", KIDNEYS)
+    inits = f"transfer.inits=['usf_mae:${{weights}}/{FILES['usf_mae']}','{imagenet('densenet169')}']"
+    keys = (f"folder={data}", f"weights={weights('usf_mae')}", "planes.folds=2", "transfer.modes=[finetune]", inits)
+    assert command("run", EXPERIMENTS / "renal_anomaly.yaml", *keys, *TINY_STUDY, "frames.size=32")[0] == 0
+    text = (EXPERIMENTS / "renal_anomaly.yaml").read_text()
+    (line,) = re.findall(r"^#   ssl-zoo (explain .*)$", text, re.MULTILINE)
+    status, out, err = command(*line.split(), "--per-class", "1", "--shown", "1")
+    assert status == 0, err
+    folder = tmp_path / "runs" / "renal_anomaly" / "figures" / "explain"
+    assert "2 classifier(s)" in out
+    assert {path.name for path in folder.glob("*-finetune")} == {
+        "usf_mae-vit_base_patch16_224-finetune",
+        "imagenet-densenet169-finetune",
+    }
+    assert len(list(folder.glob("*-finetune/*.png"))) == 6

@@ -23,6 +23,8 @@ def test_measures_of_a_confusion_matrix_worked_by_hand():
     assert result["precision_macro"] == pytest.approx((3 / 4 + 1 / 2 + 1) / 3)
     assert result["f1_macro"] == pytest.approx((3 / 4 + 1 / 2 + 1) / 3)
     assert result["f1_weighted"] == pytest.approx((4 * 3 / 4 + 2 * 1 / 2 + 2 * 1) / 8)
+    assert result["precision_weighted"] == pytest.approx((4 * 3 / 4 + 2 * 1 / 2 + 2 * 1) / 8)
+    assert result["recall_weighted"] == result["accuracy"]
     assert result["f1_per_class"] == pytest.approx({"a": 3 / 4, "b": 1 / 2, "c": 1.0})
     assert result["classes_missing"] == []
 
@@ -40,6 +42,16 @@ def test_a_missing_class_is_stated_and_not_averaged():
     assert result["balanced_accuracy"] == pytest.approx((1 / 2 + 1) / 2)
     assert result["f1_macro"] == pytest.approx((2 / 3 + 1) / 2)
     assert result["f1_per_class"]["c"] is None
+
+
+def test_weighted_precision_and_recall_are_scikit_learns_also_where_a_class_is_never_called_or_missing():
+    rng = np.random.default_rng(1)
+    for classes, calls in ((4, 4), (4, 2), (2, 4)):
+        labels, called = rng.integers(0, classes, 60), rng.integers(0, calls, 60)
+        result = scores(labels, one_hot(called, 4), ("a", "b", "c", "d"))
+        for name, theirs in (("precision", metrics.precision_score), ("recall", metrics.recall_score)):
+            expected = theirs(labels, called, average="weighted", zero_division=0)
+            assert result[f"{name}_weighted"] == pytest.approx(expected)
 
 
 def test_auroc_is_the_chance_of_ranking_a_pair_right():

@@ -3,9 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
 
+from ssl_zoo.transfer import probe as probe_module
 from ssl_zoo.transfer.probe import (
     FIXED_LAMBDA,
+    FOLDS_SEED,
     LAMBDAS,
     Subset,
     batches,
@@ -90,6 +93,18 @@ def test_inner_folds_keep_patients_apart(seed):
     assert sorted(np.concatenate([held for _, held in folds])) == list(range(50))
 
 
+def test_inner_folds_are_those_of_scikit_learn():
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        patients, labels = rng.integers(0, 12, 60), rng.integers(0, 2 + seed % 4, 60)
+        if seed % 3 == 0:  # all patients alike, so that every choice is between equals
+            patients, labels = np.arange(60) // 4, np.arange(60) % 4
+        known = StratifiedGroupKFold(4, shuffle=True, random_state=seed).split(labels, labels, patients)
+        for own, other in zip(inner_folds(labels, patients, seed=seed, folds=4), known, strict=True):
+            assert (own[0] == other[0]).all()
+            assert (own[1] == other[1]).all()
+
+
 def test_an_inner_fold_that_misses_a_class_does_no_harm():
     features, labels = blobs(12, 20)
     patients = np.array(list("aaabbbccccdd"))
@@ -122,9 +137,9 @@ def test_constant_features_are_harmless_and_broken_ones_refused():
 def test_the_same_rows_give_the_same_probe_and_float32_will_do():
     features, labels = blobs(60, 30)
     patients = np.arange(60) // 3
-    first, again = (fit_probe(features, labels, patients, n_classes=3, seed=1) for _ in range(2))
+    first, again = (fit_probe(features, labels, patients, n_classes=3) for _ in range(2))
     assert (first.coefficients == again.coefficients).all()
-    single = fit_probe(features.astype(np.float32), labels, patients, n_classes=3, seed=1)
+    single = fit_probe(features.astype(np.float32), labels, patients, n_classes=3)
     assert single.predict(features) == pytest.approx(first.predict(features), abs=1e-3)
 
 
@@ -132,25 +147,25 @@ def test_probes_fitted_together_are_those_fitted_alone_up_to_rounding():
     subsets = []
     for n, n_classes, own in ((60, 3, 20), (15, 3, 1), (45, 2, 15), (30, 3, 10)):  # the second has too few patients
         features, labels = blobs(n, 30, n_classes, seed=n)
-        subsets.append(Subset(features, labels, np.arange(n) * own // n, seed=n))
+        subsets.append(Subset(features, labels, np.arange(n) * own // n))
     together = fit_probes(subsets, n_classes=3)
     unseen, _ = blobs(100, 30, seed=1)
     for probe, subset in zip(together, subsets, strict=True):
-        alone = fit_probe(subset.features, subset.labels, subset.patients, n_classes=3, seed=subset.seed)
+        alone = fit_probe(subset.features, subset.labels, subset.patients, n_classes=3)
         assert (probe.chosen_lambda, probe.lambda_by) == (alone.chosen_lambda, alone.lambda_by)
         assert probe.inner_loss == pytest.approx(alone.inner_loss, rel=1e-3)
-        assert probe.predict(unseen) == pytest.approx(alone.predict(unseen), abs=2e-3)
+        assert probe.predict(unseen) == pytest.approx(alone.predict(unseen), abs=5e-3)
     assert (together[2].predict(unseen)[:, 2] == 0).all()
 
 
 def test_lambda_is_that_of_scikit_learn_on_the_same_inner_folds():
     features, labels = blobs(80, 60, spread=0.15)
     patients = np.arange(80) // 4
-    probe = fit_probe(features, labels, patients, n_classes=3, seed=3)
+    probe = fit_probe(features, labels, patients, n_classes=3)
     rows = (features - features.mean(0)) / features.std(0) / np.sqrt(60)
     for place, penalty in enumerate(LAMBDAS):
         losses = []
-        for train, held in inner_folds(labels, patients, seed=3):
+        for train, held in inner_folds(labels, patients, seed=FOLDS_SEED):
             known = LogisticRegression(C=1 / (penalty * len(train)), tol=1e-8, max_iter=5000)
             known.fit(rows[train], labels[train], sample_weight=class_weights(labels[train], 3)[labels[train]])
             right = known.predict_log_proba(rows[held])[np.arange(len(held)), labels[held]]
@@ -159,11 +174,40 @@ def test_lambda_is_that_of_scikit_learn_on_the_same_inner_folds():
     assert probe.chosen_lambda == LAMBDAS[int(np.argmin(probe.inner_loss))]
 
 
+@pytest.mark.parametrize("spread", [0.05, 0.2, 0.6])
+@pytest.mark.parametrize(("n", "dims"), [(24, 40), (60, 30), (200, 40), (120, 150)])
+def test_the_search_chooses_as_if_it_had_converged(n, dims, spread, monkeypatch):
+    features, labels = blobs(n, dims, 4, seed=n, spread=spread)
+    subset = Subset(features, labels, np.arange(n) // 3)
+    (probe,) = fit_probes([subset], n_classes=4)
+    monkeypatch.setattr(probe_module, "SEARCH_TOLERANCE", 1e-7)
+    (exact,) = fit_probes([subset], n_classes=4)
+    assert probe.inner_loss == pytest.approx(exact.inner_loss, rel=0.01)
+    tied = np.array(exact.inner_loss) <= min(exact.inner_loss) * (1 + 2e-3)
+    assert tied[LAMBDAS.index(probe.chosen_lambda)]
+
+
+@pytest.mark.parametrize("dims", [20, 90])
+def test_the_coefficients_are_an_optimum_in_double_precision(dims):
+    features, labels = blobs(90, dims, seed=4, spread=0.5)
+    for penalty in (1e-5, 1e-2):
+        probe = fit_probe(features, labels, np.arange(90) // 3, n_classes=3, lambdas=[penalty])
+        searched = fit_probe(features, labels, np.arange(90) // 3, n_classes=3, lambdas=[penalty, penalty * 1.01])
+        rows, weights = (features - probe.mean) / probe.scale, class_weights(labels, 3)[labels] / 90
+        for found in (probe, searched):
+            likely = found.predict(features)
+            pulled = (likely - np.eye(3)[labels]) * weights[:, None]
+            gradient = rows.T @ pulled + found.chosen_lambda * found.coefficients
+            loss = -weights @ np.log(likely[np.arange(90), labels]) + penalty / 2 * np.square(found.coefficients).sum()
+            gap = np.square(gradient).sum() / (2 * penalty) + 50 * np.square(pulled.sum(0)).sum()
+            assert gap < 3e-5 * loss
+
+
 def test_a_probe_has_the_same_bits_whichever_others_are_fitted():
     subsets = []
     for n in (30, 45, 60, 75):
         features, labels = blobs(n, 50, seed=n)
-        subsets.append(Subset(features, labels, np.arange(n) // 3, seed=n))
+        subsets.append(Subset(features, labels, np.arange(n) // 3))
 
     def fitted(places):
         found = {}

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from ssl_zoo.transfer.logistic import Rotation, Solution, rotate, solve
+from ssl_zoo.transfer.logistic import Solution, rotate, solve
 
 PENALTIES = np.array([1e-5, 1e-3, 0.1])
 
@@ -33,9 +33,14 @@ def problem(n: int, dims: int, n_classes: int = 4, *, kind: str = "noisy", seed:
     return features / np.sqrt(np.square(features).sum(1).mean()), labels, weights / weights.mean()
 
 
+def with_ones(features: np.ndarray) -> torch.Tensor:
+    """`[..., n, D]` to `[..., n, D + 1]`."""
+    return torch.tensor(np.pad(features, [(0, 0)] * (features.ndim - 1) + [(0, 1)], constant_values=1.0))
+
+
 def solved(features, labels, weights, penalties=PENALTIES, *, n_classes=4, dtype=torch.float64, **options):
     """All penalties as problems on one matrix; the rotation and the solution."""
-    rotation = rotate(torch.tensor(features)[None], torch.tensor(weights)[None]).to(dtype)
+    rotation = rotate(with_ones(features)[None], torch.tensor(weights)[None]).to(dtype)
     solution = solve(
         rotation,
         torch.tensor(labels)[None],
@@ -47,9 +52,9 @@ def solved(features, labels, weights, penalties=PENALTIES, *, n_classes=4, dtype
     return rotation, solution
 
 
-def probabilities(rotation: Rotation, solution: Solution) -> np.ndarray:
+def probabilities(solution: Solution) -> np.ndarray:
     """`[P, n, K]` of the rows that were learned from."""
-    return torch.softmax(solution.logits(rotation.rows), 2)[0].mT.numpy()
+    return torch.softmax(solution.logits, 2)[0].mT.numpy()
 
 
 def objective(coefficients, intercepts, features, labels, weights, penalty):
@@ -68,7 +73,7 @@ KINDS = ["noisy", "separable", "missing class", "constant", "repeated", "wild"]
 def test_the_optimum_is_that_of_scikit_learn(n, dims, kind):
     features, labels, weights = problem(n, dims, kind=kind)
     rotation, solution = solved(features, labels, weights, tolerance=2e-5)
-    ours = probabilities(rotation, solution)
+    ours = probabilities(solution)
     coefficients, intercepts = rotation.back(solution.point)
     present = np.unique(labels)
     for level, penalty in enumerate(PENALTIES):
@@ -123,14 +128,14 @@ def test_problems_of_one_matrix_differ_in_rows_and_penalty_and_do_not_disturb_ea
     features, labels, weights = problem(80, 30)
     halves = np.stack([weights, np.where(np.arange(80) < 45, weights, 0), np.where(np.arange(80) % 3, 0, weights)])
     penalties = np.array([1e-4, 1e-2, 1.0])
-    rotation = rotate(torch.tensor(features)[None], torch.tensor(weights)[None])
+    rotation = rotate(with_ones(features)[None], torch.tensor(weights)[None])
     together = solve(
         rotation, torch.tensor(labels)[None], torch.tensor(halves)[None], torch.tensor(penalties)[None], n_classes=4,
         tolerance=1e-9,
     )  # fmt: skip
     for place, rows in enumerate(halves):
         kept = rows > 0
-        own = rotate(torch.tensor(features[kept])[None], torch.tensor(rows[kept])[None])
+        own = rotate(with_ones(features[kept])[None], torch.tensor(rows[kept])[None])
         alone = solve(
             own, torch.tensor(labels[kept])[None], torch.tensor(rows[None, None, kept]),
             torch.tensor(penalties[None, place : place + 1]), n_classes=4, tolerance=1e-9,
@@ -145,7 +150,7 @@ def test_a_matrix_filled_up_with_rows_of_no_weight_has_the_same_optimum():
     other, other_labels, other_weights = problem(35, 40, seed=1)
     stacked = np.stack([np.pad(features, ((0, 15), (0, 0))), other])
     both_weights = np.stack([np.pad(weights, (0, 15)), other_weights])
-    rotation = rotate(torch.tensor(stacked), torch.tensor(both_weights))
+    rotation = rotate(with_ones(stacked), torch.tensor(both_weights))
     together = solve(
         rotation, torch.tensor(np.stack([np.pad(labels, (0, 15)), other_labels])),
         torch.tensor(both_weights).unsqueeze(1).repeat(1, 3, 1), torch.tensor(PENALTIES).repeat(2, 1), n_classes=4,
@@ -165,5 +170,5 @@ def test_a_start_near_the_optimum_saves_steps_and_ends_at_the_same_one():
 
 def test_features_of_one_value_leave_the_class_frequencies():
     labels, weights = np.array([0, 0, 0, 1]), np.ones(4)
-    rotation, solution = solved(np.zeros((4, 5)), labels, weights, n_classes=3)
-    assert probabilities(rotation, solution) == pytest.approx(np.tile([0.75, 0.25, 0], (3, 4, 1)), abs=1e-3)
+    _, solution = solved(np.zeros((4, 5)), labels, weights, n_classes=3)
+    assert probabilities(solution) == pytest.approx(np.tile([0.75, 0.25, 0], (3, 4, 1)), abs=1e-3)

@@ -98,9 +98,9 @@ def _draw_sheets(folder: Path, study: Study, cell: Cell, look: Look, seen: list[
     classes, table = study.planes.classes, study.planes.table
     patients = {case.row: str(table["patient_id"].iloc[case.row]) for case in seen}
     what = f"{look.name} on {look.backbone}, {mode_label(cell.mode)}, {percent(cell.fraction)} of the labels"
-    note = f"Maps of {place}. Shuffled weights: the same network after forgetting all it learned."
+    note = f"Maps of {place}.\nShuffled weights: the same network after forgetting all it learned."
     if any(case.target is not None for case in seen):
-        note += "\nGreen: the structures that define the plane."
+        note += "\nBlue lines: the structures that define the plane."
     drawn = []
     for label, name in enumerate(classes):
         own = [case for case in seen if case.label == label]

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ssl_zoo.analysis.explain.cams import TECHNIQUES
 from ssl_zoo.analysis.explain.summary import SURVIVES
@@ -32,11 +33,11 @@ class Panel:
 
 ALWAYS = (
     Panel("gain", "Deletion gain", "more is better →", 0.0, "as a random order"),
-    Panel("correlation", "Shuffled weights", "← less is better", SURVIVES, "doubtful from here on", (-0.4, 1.02)),
+    Panel("correlation", "Shuffled weights", "← less is better", SURVIVES, "doubtful from here on", (-1.04, 1.04)),
 )
 KNOWN = (
-    Panel("energy", "Energy on target", "more is better →", "energy_middle", "blob in the middle", (0, 1)),
-    Panel("pointing", "Pointing game", "more is better →", "pointing_middle", "blob in the middle", (0, 1)),
+    Panel("energy", "Energy on target", "more is better →", "energy_middle", "blob in the middle", (-0.04, 1.04)),
+    Panel("pointing", "Pointing game", "more is better →", "pointing_middle", "blob in the middle", (-0.04, 1.04)),
 )
 
 
@@ -107,6 +108,7 @@ def _draw_panel(axis: Axes, panel: Panel, rows: list[dict], places: list[float],
     axis.set_xlabel(f"{panel.good}\n{words}", fontsize=7.5, color=MUTED)
     if panel.limits is not None:
         axis.set_xlim(*panel.limits)
+    axis.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))  # more numbers would run into each other
     axis.grid(axis="y", visible=False)
     axis.tick_params(axis="y", length=0)
     for place in places:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ssl_zoo.analysis.explain.cams import class_map
+from ssl_zoo.analysis.explain.cams import WITHOUT_CLASS, class_map
 from ssl_zoo.analysis.explain.cases import Cases
 from ssl_zoo.analysis.explain.deletion import deletion
 from ssl_zoo.analysis.explain.layers import MapLayer, choose_layer
@@ -33,7 +33,7 @@ class Seen:
     predicted: int
     probabilities: np.ndarray  # [K]
     for_label: dict[str, np.ndarray]  # what speaks for the class that it is
-    for_predicted: dict[str, np.ndarray]  # what speaks for the class it was taken for; empty where that is the label
+    for_predicted: dict[str, np.ndarray]  # for the class it was taken for, where that is another; not WITHOUT_CLASS
     when_shuffled: dict[str, np.ndarray]  # `for_label` with randomised weights
     target: np.ndarray | None  # where the defining structures are, on the phantom
 
@@ -81,7 +81,8 @@ def look_into(
                     record |= _held_to(target, maps[name], others[name])
                 records.append(record)
         if row in shown:
-            wrong = {} if predicted == label else {n: class_map(classifier, place, image, predicted, n) for n in maps}
+            asked = [] if predicted == label else [name for name in techniques if name not in WITHOUT_CLASS]
+            wrong = {name: class_map(classifier, place, image, predicted, name) for name in asked}
             seen.append(Seen(row, image, label, predicted, probabilities, maps, wrong, others, target))
         step()
     return seen, records, place

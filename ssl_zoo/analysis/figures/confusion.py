@@ -12,9 +12,12 @@ from matplotlib.figure import Figure
 from ssl_zoo.analysis.counts import read_cohort
 from ssl_zoo.analysis.looks import Starts, looks_of, start_order, starts_in
 from ssl_zoo.analysis.statistics import pick
-from ssl_zoo.analysis.style import MUTED, mode_title, new_figure, percent, styled, text_on
+from ssl_zoo.analysis.style import MUTED, mode_title, new_figure, percent, short, styled, text_on
 
 PRINTED = 8  # up to this many classes the cells carry their numbers
+LONGEST = 24  # letters of a class's name; of longer ones the middle is left out
+ROOM = 8  # letters that the margins have room for; where names are longer, columns are numbered
+LETTER = 0.075  # inches
 
 
 def confusion_matrices(
@@ -36,9 +39,14 @@ def confusion_matrices(
     columns = min(range(min(3, widest), widest + 1), key=lambda n: (-len(order) % n, -n))
     rows = max(1, math.ceil(len(order) / columns))
     side = max(1.9, 0.38 * len(classes) + 0.5)
+    names, columns_named = [short(name, LONGEST) for name in classes], list(classes)
+    more = LETTER * max(0, max(map(len, names), default=0) - ROOM)
+    if more:
+        columns_named = [str(place) for place, _ in enumerate(names, start=1)]
+        names = [f"{name}  {number}" for name, number in zip(names, columns_named, strict=True)]
     colours = matplotlib.colormaps["Blues"]
     with styled():
-        figure = new_figure(side * columns + 0.9, (side + 0.35) * rows + 0.7)
+        figure = new_figure(side * columns + 0.9 + more, (side + 0.35) * rows + 0.7)
         axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
         for axis in axes[len(order) :]:
             axis.set_visible(False)
@@ -55,8 +63,8 @@ def confusion_matrices(
             axis.set_title(
                 start[1] if starts[start].shared else "", loc="right", fontsize=7, fontweight="normal", color=MUTED
             )
-            axis.set_xticks(range(len(classes)), classes, rotation=90)
-            axis.set_yticks(range(len(classes)), classes)
+            axis.set_xticks(range(len(classes)), columns_named, rotation=0 if more else 90)
+            axis.set_yticks(range(len(classes)), names)
             if index + columns >= len(order):
                 axis.xaxis.set_tick_params(labelbottom=True)
             for spine in axis.spines.values():

@@ -83,7 +83,7 @@ for (const box of document.querySelectorAll(".tab")) {
   for (const [column, head] of [...table.tHead.rows[0].cells].entries()) {
     head.dataset.name = plain(head);
     if (table.tBodies[0].rows.length < 2) continue;
-    const sorter = element("button", { type: "button", textContent: plain(head), onclick: () => sortBy(table, column) });
+    const sorter = element("button", { type: "button", textContent: head.textContent.trim(), onclick: () => sortBy(table, column) });
     head.replaceChildren(sorter);
   }
   if (table.tBodies[0].rows.length > 5) {
@@ -152,7 +152,9 @@ for (const figure of document.querySelectorAll("figure")) {
   const zoom = figure.querySelector(".zoom");
   zoom.addEventListener("click", () => enlarge(figure));
   const tools = element("div", { className: "tools" });
-  tools.append(...saversOf(figure));
+  const tap = button("Enlarge", `Enlarge: ${plain(figure.querySelector("figcaption b"))}`, () => enlarge(figure));
+  tap.className = "tap"; // seen on phones, where a figure is small and no pointer tells that it can be enlarged
+  tools.append(tap, ...saversOf(figure));
   figure.append(tools);
 }
 

@@ -19,7 +19,7 @@ class Facts:
     `counts`: published images (of scans: files) of each class or part; empty where nobody published them. `total`:
     published images (files) altogether; `n_patients`: published patients, or groups where `unit` is no patient.
     `unit`: what the data set tells apart: patients; only recordings, of which several may be of one patient; or single
-    images.
+    images. `unconfirmed`: `counts` are hearsay, so that a copy with other ones may well be whole.
     """
 
     title: str
@@ -34,6 +34,7 @@ class Facts:
     counts: Mapping[str, int] = field(default_factory=dict)
     total: int | None = None
     n_patients: int | None = None
+    unconfirmed: bool = False
     unsure: str = ""  # what of the above is inferred or from third parties, and not stated by the authors
 
     def misfit(self, path: Path | str, problem: str) -> UserError:
@@ -45,17 +46,19 @@ class Facts:
     def deviations(self, counts: Mapping[str, int], n_patients: int | None = None, what: str = "images") -> list[str]:
         """Sentences on how a copy differs from what is published; none where all that is published agrees."""
         said = []
-        wrong = [
-            f"{name} {counts.get(name, 0)} of {published}"
-            for name, published in self.counts.items()
-            if counts.get(name, 0) != published
-        ]
-        if wrong:
+        differing = {name: given for name, given in self.counts.items() if counts.get(name, 0) != given}
+        wrong = [f"{name} {counts.get(name, 0)} of {given}" for name, given in differing.items()]
+        if wrong and self.unconfirmed:
+            words = in_short([f"{counts.get(name, 0)} {name} (others: {given})" for name, given in differing.items()])
+            said.append(
+                f"{what} by class: {words}; the others' counts are not confirmed, so this copy may well be whole"
+            )
+        elif wrong:
             said.append(f"{what} that differ in number from those published: {in_short(wrong)}")
         if self.counts and (more := [name for name in counts if name not in self.counts]):
             said.append(f"not among what is published: {in_short(more)}")
         found = sum(counts.values())
-        if self.total is not None and not wrong and found != self.total:
+        if self.total is not None and (not wrong or self.unconfirmed) and found != self.total:
             said.append(f"{found} {what}, where {self.total} are published")
         if n_patients is not None and self.n_patients is not None and n_patients != self.n_patients:
             said.append(f"{n_patients} {self.unit}s, where {self.n_patients} are published")
