@@ -15,12 +15,15 @@ from typer.testing import CliRunner
 
 from ssl_zoo.cli import app, main
 from ssl_zoo.cli.app import as_plain, replying
+from ssl_zoo.encoders.overlaps import overlap
+from ssl_zoo.encoders.published import PUBLISHED
 from ssl_zoo.methods import METHODS
 from ssl_zoo.planes.audit import NOTE, Finding
+from ssl_zoo.planes.sources import SOURCES as PLANE_SOURCES
 
 ROOT = Path(__file__).resolve().parents[1]
 GROUP = typer.main.get_command(app)
-COMMANDS = GROUP.commands
+COMMANDS = GROUP.commands  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def ended(monkeypatch, capsys, *arguments):
@@ -120,6 +123,20 @@ def test_wrong_use_is_one_sentence_with_the_nearest_name_and_status_2(monkeypatc
     assert words in err
     assert "Traceback" not in err
     assert not Path("runs").exists()
+
+
+def test_encoders_and_sources_as_json_are_what_is_known_of_them():
+    rows = json.loads(CliRunner().invoke(app, ["encoders", "--json"]).stdout)
+    assert [row["name"] for row in rows] == list(PUBLISHED)
+    (usf_mae,) = json.loads(CliRunner().invoke(app, ["encoders", "usf_mae", "--json"]).stdout)
+    assert usf_mae == next(row for row in rows if row["name"] == "usf_mae")
+    assert usf_mae["test_sets"]["fetal_planes_db"] == overlap("usf_mae", "fetal_planes_db")
+    (african,) = json.loads(CliRunner().invoke(app, ["sources", "african", "--json"]).stdout)
+    assert (african["name"], african["gives"], african["total"]) == (
+        "african",
+        "planes",
+        PLANE_SOURCES["african"].facts.total,
+    )
 
 
 def test_with_json_only_the_result_is_on_stdout(capsys):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ssl_zoo.cli.app import app
+from ssl_zoo.cli.app import AsJson, app, replying
 from ssl_zoo.cli.zoo import fact
 from ssl_zoo.errors import unknown
 
@@ -21,27 +22,46 @@ def encoders(
         list[str] | None,
         typer.Argument(metavar="[NAME|NAME:FILE]...", help="All that is known of these, or whether a file fits."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Published encoders: licence, input, and the test sets that they have seen. With NAME:FILE, check a file.
 
     Example: ssl-zoo encoders usfm ultrasam:/path/UltraSam.pth
+
+    Example: ssl-zoo encoders --json
     """
     from ssl_zoo.encoders.imagenet import parse_imagenet
     from ssl_zoo.encoders.published import PUBLISHED, check_published, parse_published
 
-    if not names:
-        print("\n\n".join(_block(entry) for entry in PUBLISHED.values()))
-        print(f"\n{IMAGENET}\n\n{_overlap_table()}")
-        return
-    for name in names:
-        if name in PUBLISHED:
-            print("\n".join([_block(PUBLISHED[name]), *_details(PUBLISHED[name])]))
-        elif parse_published(name) is not None:
-            print(f"{name}: {check_published(name).sentence()}")
-        elif (imagenet := parse_imagenet(name)) is not None:
-            print(_imagenet(name, imagenet))
-        else:
-            raise unknown("encoder", name.partition(":")[0].partition("@")[0], [*PUBLISHED, "imagenet"])
+    told = []
+    with replying(as_json) as reply:
+        for name in names or []:
+            if name in PUBLISHED:
+                print("\n".join([_block(PUBLISHED[name]), *_details(PUBLISHED[name])]))
+                told.append(_facts(PUBLISHED[name]))
+            elif parse_published(name) is not None:
+                checked = check_published(name)
+                print(f"{name}: {checked.sentence()}")
+                told.append({"name": name, "fits": checked.sentence()})
+            elif (imagenet := parse_imagenet(name)) is not None:
+                about = _imagenet(name, imagenet)
+                print(about)
+                told.append({"name": name, "about": about})
+            else:
+                raise unknown("encoder", name.partition(":")[0].partition("@")[0], [*PUBLISHED, "imagenet"])
+        if not names:
+            print("\n\n".join(_block(entry) for entry in PUBLISHED.values()))
+            print(f"\n{IMAGENET}\n\n{_overlap_table()}")
+            told = [_facts(entry) for entry in PUBLISHED.values()]
+        reply(told)
+
+
+def _facts(entry: Entry) -> dict[str, Any]:
+    """An entry as scripts want it, with what is known of the test sets that it has seen."""
+    from ssl_zoo.encoders.overlaps import overlap
+
+    facts = {name: value for name, value in dataclasses.asdict(entry).items() if not callable(value)}
+    return {**facts, "test_sets": {source: overlap(entry.name, source) for source in _sources()}}
 
 
 IMAGENET = "\n".join(

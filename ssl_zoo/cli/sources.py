@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import textwrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ssl_zoo.cli.app import app
+from ssl_zoo.cli.app import AsJson, app, replying
 
 if TYPE_CHECKING:
     from ssl_zoo.scans.sources.facts import Facts
@@ -20,6 +21,7 @@ def sources(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME | NAME:/PATH]...", help="Only these; all without.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """The data sets that planes.source, planes.external and scans.source take, and how a copy of one differs.
 
@@ -36,15 +38,19 @@ def sources(
 
     known = {name: ("planes", source.facts) for name, source in PLANES.items()}
     known |= {name: ("scans", source.facts) for name, source in SCANS.items()}
-    blocks = []
-    for given in names or known:
-        name, path = named_source(given)
-        name, path = (name, path) if name else (given, "")
-        if name not in known:
-            raise unknown("source", name, known)
-        room, facts = known[name]
-        blocks.append(_check(room, given) if path else _block(name, room, facts))
-    print("\n\n".join(blocks))
+    blocks, told = [], []
+    with replying(as_json) as reply:
+        for given in names or known:
+            name, path = named_source(given)
+            name, path = (name, path) if name else (given, "")
+            if name not in known:
+                raise unknown("source", name, known)
+            room, facts = known[name]
+            blocks.append(_check(room, given) if path else _block(name, room, facts))
+            found = {"copy": given, "check": blocks[-1].splitlines()} if path else dataclasses.asdict(facts)
+            told.append({"name": name, "gives": room, **found})
+        print("\n\n".join(blocks))
+        reply(told)
 
 
 def _block(name: str, room: str, facts: Facts) -> str:
