@@ -265,7 +265,9 @@ def test_words_from_tables_are_no_formulas_in_the_results_and_come_back_as_they_
     """Names of encoder folders and of cohorts are the user's, or whoever made the table."""
     init = Init("=cmd|'/c calc'!A1", "resnet10t")
     cell = Cell(init, "linear", 0.5, 0, 0, "0" * 16)
-    cohorts = {name: {"f1_macro": -0.5} for name in ("@internal", "-external", "+1", "'quoted")}
+    cohorts = {
+        name: {"f1_macro": -0.5, "precision_weighted": 0.5} for name in ("@internal", "-external", "+1", "'quoted")
+    }
     write_cell(study.run, cell, {"seconds": 1.0, "cohorts": cohorts}, np.arange(3), np.ones((3, 3)))
     write_tables(study.run, "study", [cell], study.planes.table, list(study.planes.classes))
     raw = pd.read_csv(study.run / "results.csv", dtype=str)
