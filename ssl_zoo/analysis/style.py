@@ -131,6 +131,11 @@ def mode_title(mode: str) -> str:
     return words if words.startswith("k ") else words[:1].upper() + words[1:]
 
 
+def panel_title(mode: str, cohort: str, columns: int) -> str:
+    """What a panel of one mode and cohort shows, on two lines where it stands among many columns."""
+    return f"{mode_title(mode)},{chr(10) if columns > 2 else ' '}{cohort} test cohort"
+
+
 def mode_order(modes: Iterable[str]) -> list[str]:
     """Known modes first, in the order in which the suite names them."""
     names = list(MODE_LABELS)

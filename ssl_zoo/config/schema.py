@@ -176,7 +176,7 @@ class FinetuneConfig:
     batch_size: int = 32
     lr: float = 1e-3  # of the head
     lr_choices: list[float] | None = None  # choose among these by patients held out within the subset; null: `lr`
-    layer_decay: float = 0.75  # factor on the learning rate for each layer below the head
+    layer_decay: float = 0.75  # factor on the learning rate for each layer below the head; none for `random`
     weight_decay: float = 0.05
     warmup: float = 0.1  # fraction of the steps
     dropout: float = 0.0

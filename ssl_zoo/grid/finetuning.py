@@ -52,6 +52,7 @@ def train_classifier(
 ) -> tuple[Classifier, dict[str, Any]]:
     """The cell's classifier, trained on the planes `rows`, and notes: steps, learning rate, where that comes from."""
     planes, settings = study.planes, finetune_settings(study.experiment)
+    settings = dataclasses.replace(settings, layer_decay=cell.init.layer_decay(settings.layer_decay))
     encoder = _kept_encoder(study, cell, build, device)
     images, labels = ImageRows(study.images, rows), planes.labels[rows]
     count = len(planes.classes)
@@ -74,7 +75,8 @@ def train_classifier(
         seed=cell.seed,
         device=device,
     )
-    return classifier, {"steps": settings.steps, "lr": rate, "lr_by": rate_by}
+    notes = {"steps": settings.steps, "lr": rate, "lr_by": rate_by, "layer_decay": settings.layer_decay}
+    return classifier, notes
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +96,7 @@ _kept: _Kept | None = None
 def _kept_encoder(study: Study, cell: Cell, build: Callable[[], Encoder], device: str) -> Encoder:
     """The last cell's encoder, where this cell starts from the same one; else the one that `build` makes."""
     global _kept
-    seed = None if cell.init.fingerprint else cell.seed
+    seed = cell.seed if cell.init.untrained else None
     if _kept is None or _kept.study is not study or (_kept.init, _kept.seed, _kept.device) != (cell.init, seed, device):
         _kept = None  # free its memory before the next one is built
         _kept = _Kept(study, cell.init, seed, device, build().to(device))

@@ -29,6 +29,19 @@ class Init:
     published: bool = False
 
     @property
+    def untrained(self) -> bool:
+        """Whether nothing has been learned in it."""
+        return not self.fingerprint
+
+    def layer_decay(self, given: float) -> float:
+        """The layer decay of its fine-tuning: `given`, and none where there is nothing in its layers to keep.
+
+        Decay holds back the layers near the input, which a pre-trained network hardly has to change and an untrained
+        one has to learn: with it, the baseline would be weaker than it is, and pre-training look better.
+        """
+        return 1.0 if self.untrained else given
+
+    @property
     def folder(self) -> str:
         """The name of a pre-trained encoder's folder in `runs/<experiment>/encoders`."""
         return f"{self.name}-s{self.pretrain_seed}"

@@ -112,7 +112,7 @@ def cost_of_cells(study: Study, cells: Iterable[Cell]) -> float:
 
 def features_of(cell: Cell) -> tuple[Init, int | None]:
     """What decides a cell's features: cells of one init share them, and those of untrained weights one seed's."""
-    return cell.init, None if cell.init.fingerprint else cell.seed
+    return cell.init, cell.seed if cell.init.untrained else None
 
 
 def cost_of_features(study: Study, init: Init) -> float:

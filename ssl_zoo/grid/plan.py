@@ -111,6 +111,7 @@ def _shared(study: Study, init: Init, mode: str, split: Split) -> bytes:
     if mode == "finetune":
         settings = dataclasses.asdict(transfer.finetune)
         settings = {key: value for key, value in settings.items() if key not in WHICH_CELLS}
+        settings["layer_decay"] = init.layer_decay(settings["layer_decay"])
     else:
         keys = {"linear": transfer.linear, "knn": transfer.knn}.get(mode)
         settings = dataclasses.asdict(keys) if keys is not None else {}

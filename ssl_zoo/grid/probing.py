@@ -72,7 +72,7 @@ def _by_encoder(cells: Sequence[Cell]) -> list[list[Cell]]:
     """Cells with the same features: an untrained network has others for each seed."""
     groups: dict[Any, list[Cell]] = {}
     for cell in cells:
-        groups.setdefault((cell.init, None if cell.init.fingerprint else cell.seed), []).append(cell)
+        groups.setdefault((cell.init, cell.seed if cell.init.untrained else None), []).append(cell)
     return list(groups.values())
 
 

@@ -129,7 +129,7 @@ def test_cells_of_one_encoder_load_it_once_and_leave_it_as_it_was(study_of):
 
 def test_the_notes_tell_the_learning_rate_and_where_it_comes_from(study_of):
     _, notes = train(study_of(*QUICK), a_cell())
-    assert notes == {"steps": 2, "lr": 1e-3, "lr_by": "given"}
+    assert notes == {"steps": 2, "lr": 1e-3, "lr_by": "given", "layer_decay": 1.0}
     study = study_of(*QUICK, "transfer.finetune.lr_choices=[3e-3,1e-4]")
     _, notes = train(study, a_cell())
     assert notes["lr_by"] == "inner split"
@@ -137,6 +137,16 @@ def test_the_notes_tell_the_learning_rate_and_where_it_comes_from(study_of):
     one_patient = np.flatnonzero(study.planes.patients == study.planes.patients[study.splits[0].train[0]])
     _, notes = train(study, a_cell(), one_patient)
     assert (notes["lr"], notes["lr_by"]) == (1e-3, "fixed: too few patients")
+
+
+def test_layers_of_an_untrained_network_are_not_held_back(study_of):
+    """Layer decay spares what was learned; a baseline that had to learn with it would be too weak."""
+    held, free = study_of(*QUICK), study_of(*QUICK, "transfer.finetune.layer_decay=1.0")
+    (one, _), (other, _) = (train(study, a_cell()) for study in (held, free))
+    np.testing.assert_array_equal(weights(one), weights(other))
+    (one, notes), (other, _) = (train(study, a_cell(OTHER)) for study in (held, free))
+    assert notes["layer_decay"] == 0.75
+    assert (weights(one) != weights(other)).any()
 
 
 def test_every_key_of_fine_tuning_reaches_the_training(experiment):

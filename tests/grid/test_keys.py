@@ -247,6 +247,11 @@ def test_settings_of_one_mode_leave_the_others_alone(study):
         assert {cell[3] for cell in before if before[cell] != after[cell]} == {mode}
 
 
+def test_layer_decay_decides_nothing_for_an_untrained_network(study):
+    before, after = before_and_after(study, "transfer.finetune.layer_decay", ["0.5"])
+    assert {cell[0] for cell in before if before[cell] != after[cell]} == {"simclr"}
+
+
 def test_a_key_is_the_fingerprint_of_everything_written_out_in_one_mapping(study):
     """So that run folders from before keys were put together from parts keep their cells."""
     store, planes, split = study.store, study.planes, study.splits[0]

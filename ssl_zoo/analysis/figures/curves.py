@@ -12,7 +12,7 @@ from ssl_zoo.analysis.figures.fractions import draw_curve, fraction_axis
 from ssl_zoo.analysis.figures.variants import mode_legend, variant_panels
 from ssl_zoo.analysis.looks import Starts, has_variants, looks_of, start_order, starts_in
 from ssl_zoo.analysis.statistics import pick
-from ssl_zoo.analysis.style import MUTED, cohort_order, mode_order, mode_title, new_figure, styled
+from ssl_zoo.analysis.style import MUTED, cohort_order, mode_order, new_figure, panel_title, styled
 
 
 def label_efficiency(table: pd.DataFrame, starts: Starts | None = None) -> Figure:
@@ -35,7 +35,7 @@ def label_efficiency(table: pd.DataFrame, starts: Starts | None = None) -> Figur
                 for start in order:
                     curve = pick(panel, init=start[0], backbone=start[1])
                     draw_curve(axis, curve, "f1_macro", ("low", "high"), starts[start], mode)
-                axis.set_title(f"{mode_title(mode)}, {cohort} test cohort")
+                axis.set_title(panel_title(mode, cohort, len(modes)))
                 fraction_axis(axis, panel)
         for axis in axes[:, 0]:
             axis.set_ylabel("macro-F1")

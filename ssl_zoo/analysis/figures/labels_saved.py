@@ -12,7 +12,10 @@ from matplotlib.figure import Figure
 from ssl_zoo.analysis.labels_saved import AT_SMALLEST, NOT_REACHED
 from ssl_zoo.analysis.looks import Look, Starts, looks_of, start_order, starts_in
 from ssl_zoo.analysis.statistics import pick
-from ssl_zoo.analysis.style import MUTED, RULE, cohort_order, mode_order, mode_title, new_figure, percent, styled
+from ssl_zoo.analysis.style import MUTED, RULE, cohort_order, mode_order, new_figure, panel_title, percent, styled
+
+TICKS = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
+FEW = (0.01, 0.05, 0.25)  # in narrow panels
 
 
 def labels_saved_chart(saved: pd.DataFrame, starts: Starts | None = None) -> Figure | None:
@@ -33,8 +36,8 @@ def labels_saved_chart(saved: pd.DataFrame, starts: Starts | None = None) -> Fig
         axes = figure.subplots(len(cohorts), len(modes), squeeze=False, sharey=True)
         for cohort, line in zip(cohorts, axes, strict=True):
             for mode, axis in zip(modes, line, strict=True):
-                _panel(axis, pick(saved, mode=mode, cohort=cohort), order, starts)
-                axis.set_title(f"{mode_title(mode)}, {cohort} test cohort")
+                _panel(axis, pick(saved, mode=mode, cohort=cohort), order, starts, FEW if len(modes) > 2 else TICKS)
+                axis.set_title(panel_title(mode, cohort, len(modes)))
             line[0].set_yticks(range(len(order)), names)
             line[0].set_ylim(len(order) - 0.5, -0.5)
         for axis in axes[-1]:
@@ -42,7 +45,9 @@ def labels_saved_chart(saved: pd.DataFrame, starts: Starts | None = None) -> Fig
     return figure
 
 
-def _panel(axis: Axes, rows: pd.DataFrame, order: list[tuple[str, str]], starts: Starts) -> None:
+def _panel(
+    axis: Axes, rows: pd.DataFrame, order: list[tuple[str, str]], starts: Starts, fractions: tuple[float, ...]
+) -> None:
     axis.grid(False)
     axis.tick_params(axis="y", length=0)
     if rows.empty:
@@ -60,7 +65,7 @@ def _panel(axis: Axes, rows: pd.DataFrame, order: list[tuple[str, str]], starts:
         for row in pick(rows, init=start[0], backbone=start[1]).to_dict("records"):
             _line(axis, place, row, starts[start], beyond, step)
     axis.set_xlim(smallest / step**1.3, beyond * step)
-    ticks = [tick for tick in (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0) if smallest <= tick < largest / step**0.9]
+    ticks = [tick for tick in fractions if smallest <= tick < largest / step**0.9]
     ticks = ticks if ticks and ticks[0] == smallest else [smallest, *(t for t in ticks if t > smallest * step)]
     axis.set_xticks([*ticks, largest, beyond], [*map(percent, ticks), percent(largest), "not\nreached"], minor=False)
     axis.set_xticks([], minor=True)
