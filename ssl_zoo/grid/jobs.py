@@ -11,6 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ssl_zoo.encoders.backbones import build_backbone
+from ssl_zoo.encoders.published import parse_published
 from ssl_zoo.errors import UserError
 from ssl_zoo.grid.cells import finished
 from ssl_zoo.grid.inits import Init
@@ -117,7 +118,7 @@ def features_of(cell: Cell) -> tuple[Init, int | None]:
 
 def cost_of_features(study: Study, init: Init) -> float:
     """One pass of every plane through the init's network."""
-    return len(study.images) * passes_of(init.backbone, size_of(study, init))
+    return len(study.images) * passes_of_init(study, init)
 
 
 def cost_of_cell(study: Study, init: Init, mode: str) -> float:
@@ -129,7 +130,7 @@ def cost_of_cell(study: Study, init: Init, mode: str) -> float:
     rates = len(tuning.lr_choices or ())
     trainings = 1 + rates if rates > 1 else 1
     each = 3.0 * tuning.steps * tuning.batch_size * trainings + n_images
-    return each * passes_of(init.backbone, size_of(study, init))
+    return each * passes_of_init(study, init)
 
 
 def cost_of(settings: PretrainSettings) -> float:
@@ -140,9 +141,25 @@ def cost_of(settings: PretrainSettings) -> float:
     return passes * passes_of(settings.backbone, settings.size)
 
 
+def passes_of_init(study: Study, init: Init) -> float:
+    """`passes_of` an init's network, built as the init builds it and fed with the images that it wants."""
+    if init.published and init.path:
+        return _passes_of_published(init.path)
+    return passes_of(init.backbone, size_of(study, init))
+
+
 def size_of(study: Study, init: Init) -> int:
     """The side in pixels of the images that an init is fed with."""
     return init.fit.size if init.fit is not None else study.experiment.frames.size
+
+
+@cache
+def _passes_of_published(spec: str) -> float:
+    found = parse_published(spec)
+    assert found is not None
+    with torch.device("meta"):
+        network = build_backbone(found.entry.backbone, channels=3, size=found.size, **found.entry.arguments)
+    return _passes(network, 3, found.size)
 
 
 @cache
@@ -152,6 +169,12 @@ def passes_of(backbone: str, size: int) -> float:
     They are counted on tensors without memory, so they grow with depth and width and with the square of the size,
     as the network's own do.
     """
-    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        build_backbone(backbone, channels=1, size=size).eval()(torch.empty(1, 1, size, size))
+    with torch.device("meta"):
+        network = build_backbone(backbone, channels=1, size=size)
+    return _passes(network, 1, size)
+
+
+def _passes(network: torch.nn.Module, channels: int, size: int) -> float:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network.eval()(torch.empty(1, channels, size, size, device="meta"))
     return counter.get_total_flops() / FLOPS_OF_PASS
