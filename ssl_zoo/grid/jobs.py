@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ssl_zoo.encoders.backbones import build_backbone
+from ssl_zoo.encoders.files import CARD, read_card
 from ssl_zoo.encoders.published import parse_published
 from ssl_zoo.errors import UserError
 from ssl_zoo.grid.cells import finished
@@ -145,6 +147,8 @@ def passes_of_init(study: Study, init: Init) -> float:
     """`passes_of` an init's network, built as the init builds it and fed with the images that it wants."""
     if init.published and init.path:
         return _passes_of_published(init.path)
+    if init.path and (Path(init.path) / CARD).is_file():
+        return _passes_of_folder(init.path)
     return passes_of(init.backbone, size_of(study, init))
 
 
@@ -160,6 +164,14 @@ def _passes_of_published(spec: str) -> float:
     with torch.device("meta"):
         network = build_backbone(found.entry.backbone, channels=3, size=found.size, **found.entry.arguments)
     return _passes(network, 3, found.size)
+
+
+@cache
+def _passes_of_folder(path: str) -> float:
+    card = read_card(Path(path))
+    with torch.device("meta"):
+        network = build_backbone(card.backbone, channels=card.channels, size=card.size, **card.arguments)
+    return _passes(network, card.channels, card.size)
 
 
 @cache
