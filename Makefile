@@ -53,6 +53,7 @@ bench: $(READY)
 	@$(BIN)/python -m experiments.benchmarks.probe
 	@$(BIN)/python -m experiments.benchmarks.finetuning
 	@$(BIN)/python -m experiments.benchmarks.planning
+	@$(BIN)/python -m experiments.benchmarks.predict
 	@$(BIN)/python -m experiments.benchmarks.tables
 
 lint: $(READY)

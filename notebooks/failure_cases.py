@@ -32,12 +32,12 @@ results, predictions = ssl_zoo.load_results(run), ssl_zoo.load_predictions(run)
 planes = ssl_zoo.load_planes(run)
 
 # %% [markdown]
-# **Which classifier.** Of the mode with the most cells, the init with the highest mean macro-F1 with the most labels.
+# **Which classifier.** Of the mode with the most cells, the init with the highest macro-F1 with the most labels.
 # The probabilities of its cells (label seeds, folds) are averaged image by image, so that a mistake is one of the
 # setting and not of one draw of labels.
 
 # %%
-setting = mistakes.best_setting(results)
+setting = mistakes.best_setting(results, predictions)
 images = mistakes.image_table(results, predictions, setting)
 print(
     f"run {run.name}: {setting.init} on {setting.backbone}, {mode_label(setting.mode)}, "

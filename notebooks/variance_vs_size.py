@@ -25,7 +25,9 @@ import pandas as pd
 import ssl_zoo
 from ssl_zoo.analysis import figures
 from ssl_zoo.analysis.notebook import chosen_run, show
+from ssl_zoo.analysis.pooling import pooled_scores
 from ssl_zoo.analysis.size_and_diversity import regress
+from ssl_zoo.analysis.statistics import START, pick
 from ssl_zoo.analysis.style import cohort_order, mode_order
 
 run = chosen_run()
@@ -89,7 +91,7 @@ if trained < 4:
 
 # %%
 fits = regress(points) if trained >= 4 else None
-untrained = results.query("init == 'random' and mode == @mode and cohort == @cohort")
+untrained = pooled_scores(pick(results, init="random", mode=mode, cohort=cohort), ssl_zoo.load_predictions(run), START)
 baseline = float(untrained["f1_macro"].mean()) if untrained["backbone"].nunique() == 1 else None
 show(figures.size_and_diversity(points, fits, baseline)) if trained >= 4 else None
 

@@ -105,6 +105,17 @@ def test_planning_writes_a_file_for_every_cell_and_finds_it_again(tmp_path):
     assert all(row["seconds"] > 0 for row in rows)
 
 
+def test_prediction_is_timed_from_the_scan_to_its_findings(tmp_path):
+    from experiments.benchmarks import predict, tables
+
+    (row,) = run(predict, tmp_path)
+    assert row["frames"] == 10
+    assert set(row["parts"]) == {"decoding", "network"}
+    assert all(part["core_ms_per_frame"]["median"] > 0 for part in row["parts"].values())
+    assert row["bar"] is None  # which is for ResNet-18 at 224 pixels
+    assert len(tables.predict([row])) == 4
+
+
 def test_memory_is_the_largest_seen_over_a_run(tmp_path):
     from experiments.benchmarks import memory
     from experiments.benchmarks.stores import write_store

@@ -128,6 +128,24 @@ def planning(rows: list[Row]) -> list[str]:
     return markdown(columns, [{name: "" if value is None else value for name, value in row.items()} for row in rows])
 
 
+def predict(rows: list[Row]) -> list[str]:
+    columns = {
+        "case": "{device}, {case}",
+        "threads": "{threads}",
+        "frames/s": "{frames_per_s}",
+        "bar": "{bar}",
+        "core ms a frame": "{core_ms_per_frame}",
+        "of which decoding": "{decoding:.1f}",
+        "the network": "{network:.1f}",
+    }
+    written = []
+    for row in rows:
+        told = {name: words(row[name], 1) for name in ("frames_per_s", "core_ms_per_frame")}
+        parts = {name: part["core_ms_per_frame"]["median"] for name, part in row["parts"].items()}
+        written.append(row | {"bar": row["bar"] or ""} | told | parts)
+    return [*markdown(columns, written), *_without_gpu(columns, rows)]
+
+
 def probe(rows: list[Row]) -> list[str]:
     columns = {
         "case": "{device}, {case}",
@@ -135,6 +153,7 @@ def probe(rows: list[Row]) -> list[str]:
         "times faster than scikit-learn": "{speedup:.1f}",
         "bar": "{bar}",
         "in core seconds": "{core_speedup:.1f}",
+        "without equal subsets": "{distinct_core_speedup:.1f}",
         "seconds": "{seconds:.1f}",
         "the loop's, s": "{loop_s:.0f}",
         "cells that the loop did": "{loop_cells}",
@@ -154,6 +173,7 @@ TABLES: dict[str, Callable[[list[Row]], list[str]]] = {
     "finetuning": finetuning,
     "planning": planning,
     "probe": probe,
+    "predict": predict,
 }
 
 

@@ -13,7 +13,8 @@ import pandas as pd
 
 from ssl_zoo.analysis.bootstrap import interval, patient_weights
 from ssl_zoo.analysis.counts import class_names
-from ssl_zoo.analysis.statistics import pick
+from ssl_zoo.analysis.pooling import pooled_scores
+from ssl_zoo.analysis.statistics import START, pick
 from ssl_zoo.analysis.style import cohort_order
 from ssl_zoo.errors import UserError
 
@@ -31,15 +32,18 @@ class Setting:
     cohort: str
 
 
-def best_setting(results: pd.DataFrame) -> Setting:
-    """Of the mode with the most cells, the init with the highest mean macro-F1 with the most labels; first cohort."""
+def best_setting(results: pd.DataFrame, predictions: pd.DataFrame | None = None) -> Setting:
+    """Of the mode with the most cells, the init with the highest macro-F1 with the most labels; first cohort.
+
+    Folds are pooled and seeds averaged as in every figure (`pooling`); without predictions cells are averaged.
+    """
     cohort = cohort_order(results["cohort"])[0]
     own = pick(results, cohort=cohort)
     mode = str(own.groupby("mode")["cell"].nunique().idxmax())
     own = pick(own, mode=mode)
     fraction = float(own["fraction"].max())
-    means = pick(own, fraction=fraction).groupby(["init", "backbone"]).agg(f1=("f1_macro", "mean")).reset_index()
-    best = means.to_dict("records")[int(np.argmax(means["f1"].to_numpy()))]
+    scores = pooled_scores(pick(own, fraction=fraction), predictions, START)
+    best = scores.to_dict("records")[int(np.argmax(scores["f1_macro"].to_numpy()))]
     return Setting(str(best["init"]), str(best["backbone"]), mode, fraction, cohort)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,13 +27,17 @@ def explain(
     shown: Annotated[int, typer.Option(help="Right and wrong cases of each class on a sheet.")] = 3,
     cohort: Annotated[str, typer.Option(help="The test cohort.")] = "internal",
     layer: Annotated[str | None, typer.Option(help="The layer of the backbone that maps are read from.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write instead of figures/explain/, which the report shows.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Draw where classifiers look, and measure whether these maps mean anything. Needs pytorch-grad-cam.
 
     One cell of each init and mode is looked into, that with most labels of the first fold and seed. Cells keep no
     networks: a linear one is refitted in seconds, a fine-tuned one is trained again from its seed, which takes as long
-    as it took; both are then kept in classifiers/ of the run folder. Sheets, figures and tables go to figures/explain/.
+    as it took; both are then kept in classifiers/ of the run folder. Sheets, figures and tables go to figures/explain/
+    of it, where the report finds them, or to --out.
 
     Example: ssl-zoo explain runs/demo --init random --init byol --mode linear --technique all
     """
@@ -61,6 +66,7 @@ def explain(
             cohort=cohort,
             layer=layer,
             device=device_for(study),
+            out=out,
             tell=(lambda line: None) if quiet else tqdm.write,
             step=bar.update,
         )

@@ -99,11 +99,13 @@ def test_a_sheet_for_each_class_a_figure_for_each_technique_and_the_tables_are_w
     assert "blob" in explained.text
 
 
-def test_the_same_command_gives_the_same_numbers(study, explained):
+def test_the_same_command_gives_the_same_numbers_in_any_folder(study, explained, tmp_path):
     cells = choose_cells(study, modes=["linear"])
-    before = (explained.folder / "measures.csv").read_bytes()
-    explain(study, cells, techniques=["grad_cam"], per_class=2, shown=0)
-    assert (explained.folder / "measures.csv").read_bytes() == before
+    before = {path: path.stat().st_mtime_ns for path in explained.folder.rglob("*")}
+    again = explain(study, cells, techniques=["grad_cam"], per_class=2, shown=0, out=tmp_path / "out")
+    assert again.folder == tmp_path / "out"
+    assert (again.folder / "measures.csv").read_bytes() == (explained.folder / "measures.csv").read_bytes()
+    assert {path: path.stat().st_mtime_ns for path in explained.folder.rglob("*")} == before
 
 
 def test_the_truth_is_scaled_as_the_planes_are(study):

@@ -51,10 +51,12 @@ def explain(
     layer: str | None = None,
     seed: int = 0,
     device: str = "cpu",
+    out: Path | None = None,
     tell: Callable[[str], None] = lambda line: None,
     step: Callable[[], object] = lambda: None,
 ) -> Explained:
-    """Look into the classifiers of `cells` on test images of one cohort; write into `figures/explain/` of the run.
+    """Look into the classifiers of `cells` on test images of one cohort; write into `out`, without it into
+    `figures/explain/` of the run, where the report finds it.
 
     `per_class` images of each class, drawn blindly, are measured on, the same ones for all cells of a fold; up to
     `shown` right and as many wrong cases of each class are drawn. On the phantom the maps are also held to the truth.
@@ -69,7 +71,7 @@ def explain(
             raise UserError(f"explain: {key} cannot be {value}; at least {least}")
     if not cells:
         raise UserError("explain: no cell to look into")
-    folder, truth = study.run / FOLDER, truth_folder(study)
+    folder, truth = out or study.run / FOLDER, truth_folder(study)
     if truth is None and study.experiment.planes.source == "phantom":
         tell("the phantom's folder is not here, so maps cannot be held to the truth; run this where `data` is")
     starts = [(cell.init.name, cell.init.backbone, cell.init.method) for cell in cells]
