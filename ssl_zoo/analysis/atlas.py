@@ -20,6 +20,7 @@ from ssl_zoo.analysis.statistics import BASELINE, pick
 from ssl_zoo.analysis.style import cohort_order, mode_order
 from ssl_zoo.files import read_json
 from ssl_zoo.grid.feature_files import features_file
+from ssl_zoo.planes.table import pictures_of
 
 MOST = 600  # planes on a map
 FEWEST = 20
@@ -77,7 +78,7 @@ def feature_files(run: Run, card: Record) -> dict[Start, Path]:
     baselines = pick(run.results, init=BASELINE)
     for backbone, own in baselines.groupby("backbone", sort=False):
         known[BASELINE, str(backbone)] = [int(own["seed"].min()), store.get("mean"), store.get("std")]
-    parts = card["fingerprint"], card["size"], card["channels"]
+    parts = pictures_of(card["fingerprint"], card.get("sector", "keep")), card["size"], card["channels"]
     return {start: features_file(run.path, *start, key, *parts) for start, key in known.items()}
 
 

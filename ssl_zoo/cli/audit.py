@@ -47,19 +47,22 @@ def audit(
         notes = [finding for finding in found if finding not in leaks]
         reply({"experiment": loaded.name, "allowed": allowed, "leaks": leaks, "notes": notes})
     if not as_json:
-        _tell(loaded, leaks, notes, most, quiet, AUDIT)
+        tell_findings(loaded, leaks, notes, most, quiet, AUDIT)
     if leaks and not allowed:
         raise typer.Exit(2)
 
 
-def _tell(
+def tell_findings(
     loaded: Experiment, leaks: list[Finding], notes: list[Finding], most: int, quiet: bool, everything: str
 ) -> None:
-    for word, own, stream in (("leak", leaks, sys.stderr), ("note", [] if quiet else notes, sys.stdout)):
-        for finding in own[:most]:
-            print(f"{word}: {finding.sentence}", file=stream)
-        if len(own) > most:
-            print(f"{word}: {len(own) - most} more in {loaded.run_folder / everything}", file=stream)
+    """Print leaks and notes, of each kind `most` at most; `everything`: the file that has all of them."""
+    for word, found, stream in (("leak", leaks, sys.stderr), ("note", [] if quiet else notes, sys.stdout)):
+        for kind in dict.fromkeys(finding.kind for finding in found):
+            own = [finding for finding in found if finding.kind == kind]
+            for finding in own[:most]:
+                print(f"{word}: {finding.sentence}", file=stream)
+            if len(own) > most:
+                print(f"{word}: {len(own) - most} more like these in {loaded.run_folder / everything}", file=stream)
     if not quiet:
         count = f"{len(leaks)} leak{'' if len(leaks) == 1 else 's'}, {len(notes)} note{'' if len(notes) == 1 else 's'}"
         allowed = leaks and loaded.planes.audit == "warn"

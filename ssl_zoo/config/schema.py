@@ -140,6 +140,7 @@ class PlanesConfig:
     labels: dict[str, str | None] = field(default_factory=dict)  # label of the source -> class; null: leave it out
     external: str | None = None  # a second source, which is only ever tested on
     external_labels: dict[str, str | None] = field(default_factory=dict)  # as `labels`, of the external source
+    sector: str = "keep"  # keep | crop | mask, as `frames.cleaning.sector`: a still by its own light, a video by motion
     unit: str = "patient"  # patient | image: each image file stands for itself, where patients are not known
     allow_outside: bool = False  # whether paths and links may leave the folder of the table
     protocol: str = "holdout"  # holdout (that of the table's column `split`, where it has one) | cross_validation

@@ -172,7 +172,7 @@ def alike_images(run: Path, planes: Planes, images: np.ndarray) -> Alike:
             "complete": alike.complete,
         }
 
-    kept = _kept(run, "planes", [VERSION, planes.fingerprint, *images.shape[1:]], find)
+    kept = _kept(run, "planes", [VERSION, planes.pictures, *images.shape[1:]], find)
     rows = np.array(kept["rows"], dtype=np.int64).reshape(-1, 2)
     return Alike(rows, np.array(kept["correlation"], dtype=np.float64), kept["complete"])
 
@@ -192,7 +192,7 @@ def seen_images(run: Path, folder: str, planes: Planes, images: np.ndarray, stor
             "correlation": seen.correlation.round(4).tolist(),
         }
 
-    key = [VERSION, planes.fingerprint, store.fingerprint, *images.shape[1:]]
+    key = [VERSION, planes.pictures, store.fingerprint, *images.shape[1:]]
     kept = _kept(run, folder, key, find)
     rows, places = (np.array(kept[name], dtype=np.int64) for name in ("images", "frames"))
     return SeenImages(rows, places, np.array(kept["correlation"], dtype=np.float64))

@@ -121,7 +121,7 @@ def _shared(study: Study, init: Init, mode: str, split: Split) -> bytes:
             "version": VERSIONS[mode],
             "init": [init.name, init.backbone, init.fingerprint],
             "normalisation": [store.mean, store.std] if store is not None and init.name == "random" else None,
-            "planes": [study.planes.fingerprint, list(study.planes.classes), frames.size, frames.channels],
+            "planes": [study.planes.pictures, list(study.planes.classes), frames.size, frames.channels],
             "split": [split.fold, split.train.tolist(), split.test.tolist()],
             "settings": settings,
             "compute": [compute.precision, compute.threads],

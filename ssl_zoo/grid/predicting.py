@@ -47,4 +47,12 @@ def predictor_of(
             f"{len(split.val)} validation images in this split, fewer than {FEWEST}: confidence is not scaled, and no "
             "frame is set aside (planes.val_fraction)"
         )
-    return fit_predictor(classifier, images, study.planes.labels, train=rows, validation=split.val, keep=keep)
+    return fit_predictor(
+        classifier,
+        images,
+        study.planes.labels,
+        train=rows,
+        validation=split.val,
+        keep=keep,
+        sector=study.planes.sector,
+    )

@@ -15,6 +15,7 @@ from ssl_zoo.grid.stores import cleaning_settings, sampler_settings
 from ssl_zoo.methods import METHODS
 from ssl_zoo.planes.splits import PROTOCOLS
 from ssl_zoo.pretraining.settings import build_method
+from ssl_zoo.scans.cleaning.settings import SECTORS
 from ssl_zoo.scans.clips import PAIRINGS, WEIGHTINGS
 from ssl_zoo.scans.reader import DECODERS
 from ssl_zoo.scans.samplers import SAMPLERS
@@ -28,6 +29,7 @@ def check_names(experiment: Experiment) -> None:
     _check_frames(experiment.frames, "frames.")
     _known(
         ("planes.protocol", "protocol", experiment.planes.protocol, PROTOCOLS),
+        ("planes.sector", "value", experiment.planes.sector, SECTORS),
         ("compute.precision", "precision", experiment.compute.precision, PRECISIONS),
     )
     pretrain = experiment.pretrain

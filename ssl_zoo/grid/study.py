@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from ssl_zoo.config import Experiment, PhantomConfig, dump, load_experiment
 from ssl_zoo.errors import UserError
@@ -31,6 +32,7 @@ from ssl_zoo.scans.sources import open_scans
 from ssl_zoo.scans.store import FrameStore
 from ssl_zoo.scans.table import Scans
 
+KEEP = "keep"  # planes.sector: nothing is cut off
 CHUNK = 512  # planes decoded at a time
 
 
@@ -73,7 +75,7 @@ def prepare(experiment: Experiment, *, progress: bool = True) -> Study:
     record_weights(experiment)
     phantom = _phantom_of(experiment, progress=progress)
     scans, planes, splits, notes = _checked_tables(experiment, phantom)
-    _write_planes(experiment, planes, splits)
+    _write_planes(experiment, planes, splits, progress=progress)
     write_notes(experiment, notes, run / "planes" / SOURCES_FILE, progress=progress)
     refuse(experiment, audit(experiment, planes, splits, scans))
     if scans is not None:
@@ -95,7 +97,7 @@ def audited(experiment: Experiment, *, progress: bool = True) -> list[Finding]:
     if crossing := crossing_patients(planes, experiment.planes.protocol):
         return crossing
     splits = splits_of(experiment, planes)
-    _write_planes(experiment, planes, splits)
+    _write_planes(experiment, planes, splits, progress=progress)
     write_notes(experiment, notes, experiment.run_folder / "planes" / SOURCES_FILE, progress=progress)
     return audit(experiment, planes, splits, scans)
 
@@ -110,6 +112,7 @@ def open_study(run: Path) -> Study:
         classes=tuple(meta["classes"]),
         fingerprint=meta["fingerprint"],
         by_image=meta["by_image"],
+        sector=meta.get("sector", KEEP),
     )
     splits = splits_from(read_json(folder / "splits.json"))
     return Study(
@@ -210,7 +213,8 @@ def _open_tables(experiment: Experiment, phantom: Path | None) -> tuple[Scans | 
         external=config.external,
         external_labels=config.external_labels,
     )
-    planes, notes = opened.planes, {"planes": list(opened.notes)}
+    planes = dataclasses.replace(opened.planes, sector=config.sector)
+    notes = {"planes": [*opened.notes, *_unlike(experiment)]}
     inside = planes.table[planes.internal]
     if planes.by_image and config.unit != "image" and (inside["patient_id"] == inside["image"]).all():
         raise UserError(
@@ -225,7 +229,16 @@ def _open_tables(experiment: Experiment, phantom: Path | None) -> tuple[Scans | 
     return scans, planes, notes | {"scans": scans.warnings}
 
 
-def _write_planes(experiment: Experiment, planes: Planes, splits: list[Split]) -> None:
+def _unlike(experiment: Experiment) -> list[str]:
+    """A note where the frames of pre-training are cut to the sector and the planes are not."""
+    cut = {frames.cleaning.sector for frames in stores(experiment).values()} if entrants(experiment) else {KEEP}
+    if experiment.planes.sector != KEEP or cut == {KEEP}:
+        return []
+    way = min(cut - {KEEP})
+    return [f"frames are cut to the ultrasound sector and planes are not; planes.sector={way} treats them alike"]
+
+
+def _write_planes(experiment: Experiment, planes: Planes, splits: list[Split], *, progress: bool) -> None:
     """Decode the planes once into the run folder; left alone when they are there already."""
     frames = experiment.frames
     folder = experiment.run_folder / "planes"
@@ -238,15 +251,19 @@ def _write_planes(experiment: Experiment, planes: Planes, splits: list[Split]) -
         "splits": record["hash"],
         "by_image": planes.by_image,
     }
+    if planes.sector != KEEP:
+        meta["sector"] = planes.sector
     if (folder / "planes.json").is_file() and read_json(folder / "planes.json") == meta:
         return
     shape = (len(planes), frames.size, frames.size, *([] if frames.channels == 1 else [3]))
     with replacing(folder) as part:
         part.mkdir()
         images = np.lib.format.open_memmap(part / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
-        for first in range(0, len(planes), CHUNK):  # so that memory is bounded, however many planes there are
-            rows = np.arange(first, min(first + CHUNK, len(planes)))
-            images[rows] = load_images(planes, frames.size, frames.channels, rows=rows)
+        with tqdm(total=len(planes), desc="planes", unit="image", disable=None if progress else True) as bar:
+            for first in range(0, len(planes), CHUNK):  # so that memory is bounded, however many planes there are
+                rows = np.arange(first, min(first + CHUNK, len(planes)))
+                images[rows] = load_images(planes, frames.size, frames.channels, rows=rows)
+                bar.update(len(rows))
         images.flush()
         planes.table.assign(path=planes.table["path"].astype(str)).to_parquet(part / "table.parquet")
         write_json(part / "splits.json", record)

@@ -77,7 +77,7 @@ def rungs(study: Study, entrant: Entrant) -> list[Rung]:
     found = []
     for factor in tuning.ladder:
         settings = dataclasses.replace(with_factor(base, factor), budget=part_of(base, tuning.share))
-        judged_on = study.planes.fingerprint if tuning.by == "probe" else study.stores[entrant.store].fingerprint
+        judged_on = study.planes.pictures if tuning.by == "probe" else study.stores[entrant.store].fingerprint
         train_rows = study.splits[0].train.tolist() if tuning.by == "probe" else []
         folder = study.run / "tuning" / entrant.name / f"x{factor:g}"
         training = Training(settings, folder, entrant.pretrain.on_collapse, entrant.store)

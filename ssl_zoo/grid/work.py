@@ -144,7 +144,7 @@ def cached_features(study: Study, init: Init, seed: int, device: str) -> np.ndar
     frames = study.experiment.frames
     weights = init.fingerprint or [seed, *_normalisation(study)]
     path = features_file(
-        study.run, init.name, init.backbone, weights, study.planes.fingerprint, frames.size, frames.channels
+        study.run, init.name, init.backbone, weights, study.planes.pictures, frames.size, frames.channels
     )
     if not path.is_file():
         images = as_seen_by(study, init).images

@@ -19,6 +19,7 @@ from PIL import Image
 from ssl_zoo.encoders.fitting import Fit
 from ssl_zoo.errors import UserError
 from ssl_zoo.scans.reader import MiscountedScan, UnreadableScan, open_scan
+from ssl_zoo.scans.sector_cut import cut_still, fitted_frames
 
 if TYPE_CHECKING:
     from ssl_zoo.planes.table import Planes
@@ -65,7 +66,8 @@ def load_images(
     """uint8 `[N, size, size]` for 1 channel or `[N, size, size, 3]` for 3, in the order of the table or of `rows`.
 
     `fit` is how images become squares of `size` (default: letterboxed); its resampling is for still images, frames of
-    videos are scaled by area.
+    videos are scaled by area. Before that they are cut to the ultrasound sector where `planes.sector` says so: a still
+    by itself, the frames of a video by what moves in it.
 
     Images of 16 bits are scaled from their full range, transparent ones lie on black, colour becomes grey by
     luminance. A row with a `frame` is that image of its video, counted in presentation order; each video is
@@ -90,11 +92,12 @@ def load_images(
         positions = jobs[path]
         stills = [position for position in positions if frames[position] is None]
         if stills:
-            _paste(out, stills, _read_still(path, fit, channels, f"{where[stills[0]]}: {names[stills[0]]}"), fit)
+            place = f"{where[stills[0]]}: {names[stills[0]]}"
+            _paste(out, stills, _read_still(path, fit, channels, planes.sector, place), fit)
         wanted = {position: frame for position in positions if (frame := frames[position]) is not None}
         if wanted:
             place = next(iter(wanted))
-            for position, image in _read_frames(path, wanted, fit, channels, where, names[place]):
+            for position, image in _read_frames(path, wanted, fit, channels, planes.sector, where, names[place]):
                 _paste(out, [position], image, fit)
 
     with ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1)) as pool:
@@ -102,7 +105,7 @@ def load_images(
     return out
 
 
-def _read_still(path: str, fit: Fit, channels: int, place: str) -> np.ndarray:
+def _read_still(path: str, fit: Fit, channels: int, sector: str, place: str) -> np.ndarray:
     """An image scaled into size x size: uint8 `[h, w]` or `[h, w, 3]`."""
     try:
         with Image.open(path) as image:
@@ -115,6 +118,8 @@ def _read_still(path: str, fit: Fit, channels: int, place: str) -> np.ndarray:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
             image = image.convert("L" if channels == 1 else "RGB")
+            if sector != "keep":
+                image = Image.fromarray(cut_still(np.asarray(image), sector))
             box = fit.box(image.width, image.height)
             # Of Pillow's filters, Hamming comes closest to the area averaging that scans are scaled with.
             area = Image.Resampling.HAMMING if box[0] <= image.width else Image.Resampling.BICUBIC
@@ -124,14 +129,14 @@ def _read_still(path: str, fit: Fit, channels: int, place: str) -> np.ndarray:
 
 
 def _read_frames(
-    path: str, wanted: dict[int, int], fit: Fit, channels: int, where: list[str], name: str
+    path: str, wanted: dict[int, int], fit: Fit, channels: int, sector: str, where: list[str], name: str
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (position, image) for `wanted`, a map from positions to frame numbers of one video."""
     try:
         try:
-            images = _decode(path, wanted, fit, channels, where, name)
+            images = _decode(path, wanted, fit, channels, sector, where, name)
         except MiscountedScan:
-            images = _decode(path, wanted, fit, channels, where, name, exact=True)
+            images = _decode(path, wanted, fit, channels, sector, where, name, exact=True)
     except UnreadableScan as error:
         raise UserError(f"{where[next(iter(wanted))]}: {name} {error}") from None
     for position, frame in wanted.items():
@@ -139,7 +144,15 @@ def _read_frames(
 
 
 def _decode(
-    path: str, wanted: dict[int, int], fit: Fit, channels: int, where: list[str], name: str, *, exact: bool = False
+    path: str,
+    wanted: dict[int, int],
+    fit: Fit,
+    channels: int,
+    sector: str,
+    where: list[str],
+    name: str,
+    *,
+    exact: bool = False,
 ) -> dict[int, np.ndarray]:
     """Frame number to image; `exact` counts frames by decoding all of them, for files whose packets mislead."""
     reader = open_scan(Path(path), exact=exact)
@@ -147,8 +160,7 @@ def _decode(
         if frame >= len(reader):
             count = f"{name} has {len(reader)} frames"
             raise UserError(f"{where[position]}: {count}, so no frame {frame} (they count from 0)")
-    box = fit.box(reader.width, reader.height)
-    return dict(reader.frames(sorted(set(wanted.values())), channels=channels, box=box))
+    return dict(fitted_frames(reader, sorted(set(wanted.values())), channels, fit, sector))
 
 
 def _paste(out: np.ndarray, positions: list[int], image: np.ndarray, fit: Fit) -> None:

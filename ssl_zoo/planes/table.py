@@ -48,6 +48,12 @@ class Planes:
     classes: tuple[str, ...]
     fingerprint: str  # changes with any label, patient, split or pixel
     by_image: bool = False  # patients are unknown: every image stands for itself
+    sector: str = "keep"  # or crop, mask: what becomes of what lies beside the ultrasound sector
+
+    @property
+    def pictures(self) -> str:
+        """A fingerprint of the images as they are decoded; see `pictures_of`."""
+        return pictures_of(self.fingerprint, self.sector)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -67,6 +73,11 @@ class Planes:
     def internal(self) -> np.ndarray:
         """bool `[N]`: rows that may be trained on."""
         return (self.table["cohort"] == INTERNAL).to_numpy(dtype=bool)
+
+
+def pictures_of(table: str, sector: str) -> str:
+    """A fingerprint of decoded planes, from that of their table and from what is cut off them."""
+    return table if sector == "keep" else fingerprint([table, sector])
 
 
 def read_planes(

@@ -13,18 +13,18 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ssl_zoo.scans.cleaning import CleaningSettings, ScanCleaning, frame_hash, look, reason_to_drop
+from ssl_zoo.scans.cleaning import CleaningSettings, ScanCleaning, frame_hash, reason_to_drop
 from ssl_zoo.scans.first_look import SMALL
 from ssl_zoo.scans.parts import Ingested, frames_path, keep_card, overflow_path, slots
 from ssl_zoo.scans.plans import Plan, recounted
 from ssl_zoo.scans.reader import MiscountedScan, ScanReader, UnreadableScan, open_scan
 from ssl_zoo.scans.samplers import SamplerSettings
 from ssl_zoo.scans.scaling import Scaler, fit_box
+from ssl_zoo.scans.sector_cut import look_over
 from ssl_zoo.scans.store import count_levels
 from ssl_zoo.scans.workers import Mapper, in_process
 
 BLOCK = 16  # frames that are written, and whose levels are counted, at a time
-LOOK = 16  # frames of a scan that cleaning looks at before the first is cleaned
 
 
 @dataclass(frozen=True)
@@ -156,13 +156,9 @@ def _decode(task: Task, reader: ScanReader, indices: np.ndarray, folder: Path, s
 
 
 def _look(reader: ScanReader, settings: IngestSettings) -> ScanCleaning:
-    """What cleaning finds in frames spread over the scan; UnreadableScan where it leaves the whole scan out.
-
-    It looks in colour, also for a grey store: colour flow and coloured marks show in colour only.
-    """
-    spread = np.unique(np.linspace(0, len(reader) - 1, LOOK).round().astype(np.int64))
+    """What cleaning finds in the scan; UnreadableScan where it leaves the whole scan out."""
     assert settings.cleaning is not None
-    found = look(reader.read(spread, channels=3), settings.cleaning)
+    found = look_over(reader, settings.cleaning)
     if found.reason:
         raise UnreadableScan(f"was left out: {found.reason}")
     return found

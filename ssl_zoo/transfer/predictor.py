@@ -12,6 +12,7 @@ import torch
 from ssl_zoo.encoders.files import Card
 from ssl_zoo.encoders.fitting import Fit
 from ssl_zoo.scans.base import ScanReader
+from ssl_zoo.scans.sector_cut import fitted_frames
 from ssl_zoo.transfer.abstention import Abstainer, fit_abstainer
 from ssl_zoo.transfer.calibration import at_temperature, fit_temperature
 from ssl_zoo.transfer.classifier import Classifier
@@ -27,13 +28,14 @@ class Predictor:
     """A classifier with its temperature, and its thresholds for frames that show none of its planes.
 
     With fewer than `FEWEST` validation images the temperature is 1 and `abstainer` None: every frame then counts as one
-    of the planes.
+    of the planes. `sector`: what becomes of what lies beside the ultrasound sector, as for the planes it learned from.
     """
 
     classifier: Classifier
     temperature: float = 1.0
     abstainer: Abstainer | None = None
     n_validation: int = 0
+    sector: str = "keep"
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,16 +85,17 @@ def fit_predictor(
     train: np.ndarray,
     validation: np.ndarray,
     keep: float = 0.95,
+    sector: str = "keep",
 ) -> Predictor:
     """Set temperature and thresholds on validation patients, who took no part in training.
 
     `images` uint8 `[N, H, W]` or `[N, H, W, 3]`, `labels` int `[N]`; `train` and `validation` are rows of them.
-    `keep`: the share of validation images that the thresholds leave, at least. The classifier's weights are laid out
-    channels last, in which a convolution takes a fifth less time on a CPU.
+    `keep`: the share of validation images that the thresholds leave, at least. `sector`: how the images were cut. The
+    classifier's weights are laid out channels last, in which a convolution takes a fifth less time on a CPU.
     """
     classifier.encoder.backbone.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     if len(validation) < FEWEST:
-        return Predictor(classifier, n_validation=len(validation))
+        return Predictor(classifier, n_validation=len(validation), sector=sector)
     features = [
         np.concatenate([_features(classifier, batch) for batch in _in_batches(images, rows)])
         for rows in (train, validation)
@@ -101,7 +104,7 @@ def fit_predictor(
     temperature = fit_temperature(probabilities, labels[validation])
     confidence = at_temperature(probabilities, temperature).max(1)
     abstainer = fit_abstainer(features[0], labels[train], validation=features[1], confidence=confidence, keep=keep)
-    return Predictor(classifier, temperature, abstainer, len(validation))
+    return Predictor(classifier, temperature, abstainer, len(validation), sector)
 
 
 def predict_scan(
@@ -113,7 +116,8 @@ def predict_scan(
     Raises UnreadableScan where the file turns out to be damaged.
     """
     wanted = np.arange(0, len(scan), every)
-    seen = [see(predictor, batch) for batch in frames_of(scan, predictor.classifier.encoder.card, wanted)]
+    card = predictor.classifier.encoder.card
+    seen = [see(predictor, batch) for batch in frames_of(scan, card, wanted, predictor.sector)]
     probabilities, distances = zip(*seen, strict=True)
     raw = at_temperature(np.concatenate(probabilities), predictor.temperature)
     times = scan.times[wanted]
@@ -126,12 +130,11 @@ def predict_scan(
     return ScanPrediction(wanted, times, raw, smoothed, accepted, planes, tuple(found))
 
 
-def frames_of(scan: ScanReader, card: Card, wanted: np.ndarray) -> Iterator[np.ndarray]:
+def frames_of(scan: ScanReader, card: Card, wanted: np.ndarray, sector: str = "keep") -> Iterator[np.ndarray]:
     """Batches of the wanted frames as the encoder of a card wants them, uint8 `[B, H, W]` or `[B, H, W, 3]`."""
     # Frames are scaled while they are decoded, as planes are; what wants another filter is fitted by the encoder.
-    box = card.fit.box(scan.width, scan.height) if card.fit.resampling == "area" else None
-    frames = (image for _, image in scan.frames(wanted, channels=card.channels, box=box))
-    return _batches(frames, card.fit if box else None)
+    fit = card.fit if card.fit.resampling == "area" else None
+    return _batches((image for _, image in fitted_frames(scan, wanted, card.channels, fit, sector)), fit)
 
 
 def see(predictor: Predictor, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

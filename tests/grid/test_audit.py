@@ -10,12 +10,14 @@ import pytest
 from PIL import Image
 
 from ssl_zoo import cli
+from ssl_zoo.cli.audit import tell_findings
 from ssl_zoo.config import load_experiment
 from ssl_zoo.encoders.backbones import build_backbone
 from ssl_zoo.encoders.files import Card, save_encoder
 from ssl_zoo.errors import UserError
 from ssl_zoo.grid.audit import audit_lines, known_findings
 from ssl_zoo.grid.study import audited, check_inputs, open_study, prepare, splits_of
+from ssl_zoo.planes.audit import Finding
 from ssl_zoo.scans.table import read_scans
 
 
@@ -126,6 +128,16 @@ def test_a_leak_can_be_allowed_knowingly_and_is_kept_for_the_report(own, load, s
     assert status == 0
     assert len(errors.splitlines()) == 2
     assert "allowed by planes.audit=warn" in out
+
+
+def test_many_leaks_of_one_kind_do_not_hide_another(capsys, load):
+    leaks = [Finding("image_on_two_sides", "refuse", f"image {k}", ()) for k in range(5)]
+    leaks.append(Finding("encoder_saw_test_set", "refuse", "usfm has seen it", ()))
+    tell_findings(load(), leaks, [], 2, False, "audit.json")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == ["leak: image 0", "leak: image 1"]
+    assert lines[2].startswith("leak: 3 more like these in ")
+    assert lines[3:] == ["leak: usfm has seen it"]
 
 
 def test_a_sound_study_has_no_finding(finished_study, tmp_path):

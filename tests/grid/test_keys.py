@@ -136,6 +136,7 @@ DATA = {
     "planes.val_fraction": ["0.3"],
     "planes.test_fraction": ["0.5"],
     "planes.seed": ["3"],
+    "planes.sector": ["crop"],
 }
 # where the data come from: what is found there decides, and its fingerprint is in the key
 SOURCES = {

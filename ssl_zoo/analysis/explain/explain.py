@@ -73,7 +73,11 @@ def explain(
         raise UserError("explain: no cell to look into")
     folder, truth = out or study.run / FOLDER, truth_folder(study)
     if truth is None and study.experiment.planes.source == "phantom":
-        tell("the phantom's folder is not here, so maps cannot be held to the truth; run this where `data` is")
+        tell(
+            "the phantom's folder is not here, so maps cannot be held to the truth; run this where `data` is"
+            if study.planes.sector == "keep"
+            else "the planes are cut to the sector, so maps cannot be held to the truth (planes.sector)"
+        )
     starts = [(cell.init.name, cell.init.backbone, cell.init.method) for cell in cells]
     looks = looks_of(starts, [name for name in variants_of(study.experiment.pretrain) if name])
     records, sheets = [], []

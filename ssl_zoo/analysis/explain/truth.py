@@ -33,7 +33,11 @@ class OnTarget:
 
 
 def truth_folder(study: Study) -> Path | None:
-    """The phantom's folder that a study's planes come from; None for any other planes, or when it is gone."""
+    """The phantom's folder that a study's planes come from; None for any other planes, or when it is gone, and where
+    the planes are cut to the sector, so that they lie elsewhere than the truth.
+    """
+    if study.planes.sector != "keep":
+        return None
     own = Path(str(study.planes.table["path"].iloc[0])).parent.parent
     candidates = [own]
     if study.experiment.planes.source == "phantom":

@@ -34,6 +34,7 @@ WHOLE = 0.997  # of the frame: a sector that leaves no border
 TURN, TURNS, TURN_FILLED = 0.97, 0.03, 0.9
 GUESS = 0.6  # of the pixels within an outline: where fewer are ever lit, it is a guess
 COVERED = 0.97  # of the moving parts by an outline that fits
+LOST = 0.04  # of what is lit in a still: an outline that leaves out more is not believed
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,9 +81,18 @@ def find_sectors(seen: Evidence) -> Sectors:
     fits = bool((core & held).sum() >= COVERED * core.sum())
     if not fits:
         note = note or "sector of unusual shape"
+    elif seen.still and (lost := _lost(seen, held, thick)) > LOST:
+        note = f"no outline holds more than {1 - lost:.0%} of what is lit"
+        return Sectors([], np.zeros(core.shape, bool), note=note)
     elif (seen.lit & held).sum() < GUESS * held.sum():
         note = note or "much of the sector is black, so that its outline is a guess"
     return Sectors([outline], core, fits=fits, note=note)
+
+
+def _lost(seen: Evidence, held: np.ndarray, thick: int) -> float:
+    """The share of what is lit, text and other thin parts apart, that an outline leaves out."""
+    lit = opened(_dense(seen.lit), thick)
+    return float((lit & ~held).sum() / max(1, lit.sum()))
 
 
 def _dense(region: np.ndarray) -> np.ndarray:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from ssl_zoo.errors import UserError, unknown
 
+SECTORS = ("keep", "crop", "mask")
 CHOICES = {
-    "sector": ("keep", "crop", "mask"),
+    "sector": SECTORS,
     "overlays": ("keep", "inpaint", "drop"),
     "duplicates": ("keep", "scan", "store"),
     "colour": ("keep", "drop"),
