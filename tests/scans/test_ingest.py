@@ -155,7 +155,7 @@ def test_frames_are_cleaned_before_they_are_scaled_and_dropped_by_reason(tmp_pat
         return "black" if len(numbers) % 2 == 0 else None
 
     numbers: list[bool] = []
-    monkeypatch.setattr("ssl_zoo.scans.ingest.look", half)
+    monkeypatch.setattr("ssl_zoo.scans.sector_cut.look", half)
     monkeypatch.setattr("ssl_zoo.scans.ingest.reason_to_drop", drop)
     store = build(tmp_path / "scans", tmp_path / "store", size=64, cleaning=CleaningSettings(sector="crop"))
     assert store.index["frame"].tolist() == [*range(0, 40, 2), 0, 2]
@@ -184,7 +184,7 @@ def test_a_scan_that_cleaning_leaves_out_or_empties_is_listed_with_the_reason(tm
         return "black" if len(calls) > 5 else None
 
     calls: list[int] = []
-    monkeypatch.setattr("ssl_zoo.scans.ingest.look", left_out)
+    monkeypatch.setattr("ssl_zoo.scans.sector_cut.look", left_out)
     monkeypatch.setattr("ssl_zoo.scans.ingest.reason_to_drop", drop)
     store = build(tmp_path / "scans", tmp_path / "store", cleaning=CleaningSettings())
     assert len(store) == 5
@@ -225,7 +225,7 @@ def test_with_all_steps_off_the_store_is_that_without_cleaning(tmp_path, mixed):
 def test_the_sampler_of_changes_sees_cleaned_frames(tmp_path, make_video, monkeypatch):
     make_video(tmp_path / "scans/a.mp4", 30)
     seen = []
-    monkeypatch.setattr("ssl_zoo.scans.ingest.look", half)
+    monkeypatch.setattr("ssl_zoo.scans.sector_cut.look", half)
     monkeypatch.setattr("ssl_zoo.scans.first_look.describe", lambda images: seen.append(images.shape) or fake(images))
     settings = {"sampler": SamplerSettings("diverse", per_scan=4), "cleaning": CleaningSettings(black=False)}
     assert len(build(tmp_path / "scans", tmp_path / "store", **settings)) <= 4
