@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from ssl_zoo.analysis.size_and_diversity import DIVERSITY, SIZE, line
 from ssl_zoo.analysis.statistics import pick
@@ -16,6 +17,7 @@ PANELS = {
     SIZE: ("frames", "frames in the store"),
     DIVERSITY: ("effective", "effective number of frames (Vendi score)"),
 }
+FEW_DOUBLINGS = 8  # from the lowest to the highest on an axis
 
 
 def size_and_diversity(points: pd.DataFrame, fits: pd.DataFrame, baseline: float | None = None) -> Figure:
@@ -36,6 +38,9 @@ def size_and_diversity(points: pd.DataFrame, fits: pd.DataFrame, baseline: float
             if baseline is not None:
                 axis.axhline(baseline, color=MUTED, linestyle=(0, (2, 2)), linewidth=1.2)
             axis.set_xscale("log", base=2)
+            if points[column].max() < FEW_DOUBLINGS * points[column].min():  # powers of 2 would mark it once or twice
+                axis.xaxis.set_major_locator(MaxNLocator(6))
+                axis.xaxis.set_minor_locator(NullLocator())
             axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:.2g}")
             axis.set_xlabel(words)
             axis.set_title(_words(fits, predictor), fontweight="normal", fontsize=8.5)
