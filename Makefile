@@ -25,8 +25,15 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	@touch $(READY)
 
+PHANTOM := data/phantom-e7bb4a7e
+
 demo: $(READY)
 	@$(BIN)/ssl-zoo run experiments/demo.yaml
+	@test -d runs/demo/figures/explain || { \
+		$(BIN)/ssl-zoo explain runs/demo --init random --init simclr --mode linear && \
+		$(BIN)/ssl-zoo predict runs/demo $(PHANTOM)/scans/S00[1-4]-1.mp4 --init simclr --mode linear \
+			--truth $(PHANTOM)/truth/scans --out runs/demo/predictions --for-report && \
+		$(BIN)/ssl-zoo report runs/demo; }
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"

@@ -109,6 +109,7 @@ def test_methods_as_json_are_the_same_rows():
         (["predict", ".", "scan.mp4"], ".: neither a run folder nor a cell of one"),
         (["report", "nowhere"], "nowhere: no such run folder"),
         (["ranks", "nowhere", "--json"], "nowhere: no such run folder"),
+        (["report", "a", "b", "--out", "."], "--out .: this is a folder; name the page, as in comparison.html"),
         (["reprot"], "No such command 'reprot'. Did you mean 'report'"),
         (["run", "right.yaml", "--quite"], "No such option: --quite (Possible options: --quiet)"),
     ],
@@ -123,6 +124,14 @@ def test_wrong_use_is_one_sentence_with_the_nearest_name_and_status_2(monkeypatc
     assert words in err
     assert "Traceback" not in err
     assert not Path("runs").exists()
+
+
+def test_a_file_where_a_folder_should_go_is_one_sentence(monkeypatch, capsys, tmp_path):
+    (tmp_path / "taken").write_text("mine")
+    status, _, err = ended(monkeypatch, capsys, "phantom", tmp_path / "taken" / "cohort", "--scans", 1)
+    assert status == 2
+    assert "taken" in err
+    assert "Traceback" not in err
 
 
 def test_encoders_and_sources_as_json_are_what_is_known_of_them():

@@ -65,7 +65,7 @@ def test_a_method_is_one_class_and_one_line(monkeypatch, tmp_path):
 
 
 def test_a_sampler_is_one_function_and_one_line(monkeypatch, tmp_path):
-    @by_scan(lambda scan, settings: len(scan))  # how many frames a scan has to give, for a budget of the whole store
+    @by_scan(lambda scan, settings: max(1, len(scan) // settings.clip_length))  # how many runs a scan has room for
     def latest(scan, settings, rng):  # the frames of one scan: scan.times in seconds
         return np.arange(max(0, len(scan) - settings.per_scan), len(scan))
 
@@ -73,10 +73,11 @@ def test_a_sampler_is_one_function_and_one_line(monkeypatch, tmp_path):
 
     for name, n_frames in (("a.mp4", 12), ("b.mp4", 4)):
         write_video(tmp_path / "scans" / name, n_frames)
-    settings = SamplerSettings(sampler="latest", per_scan=5)
     scans = read_scans(tmp_path / "scans", patient_pattern=r"(\w+)\.mp4")
-    store = build_store(scans, tmp_path / "frames", sampler=settings, size=32, workers=1, progress=False)
-    assert store.index.groupby("scan_id")["frame"].agg(list).tolist() == [[7, 8, 9, 10, 11], [0, 1, 2, 3]]
+    for budget, kept in (({"per_scan": 5}, [range(7, 12), range(4)]), ({"frames": 14}, [range(2, 12), range(4)])):
+        settings = SamplerSettings(sampler="latest", clip_length=2, **budget)
+        store = build_store(scans, tmp_path / "frames", sampler=settings, size=32, workers=1, progress=False)
+        assert store.index.groupby("scan_id")["frame"].agg(list).tolist() == [list(frames) for frames in kept]
 
 
 def test_a_source_of_planes_is_one_function_and_one_line(monkeypatch, tmp_path):

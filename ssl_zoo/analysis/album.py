@@ -7,9 +7,11 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ssl_zoo.analysis.csv_files import write_csv
 from ssl_zoo.analysis.style import save
 
 LARGEST_SVG = 700_000  # bytes; a larger one stays in `figures/`, and the page shows the PNG
@@ -34,10 +36,11 @@ class Picture:
 
 
 class Album:
-    """Collects the pictures of a page, in its order."""
+    """Collects the pictures of a page, in its order. `unit`: what the planes were split and resampled by."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, unit: str = "patient") -> None:
         self.folder = folder
+        self.unit = unit
         self.pictures: dict[str, Picture] = {}
 
     def add(
@@ -55,6 +58,10 @@ class Album:
         width, height = (round(96 * float(inches)) for inches in figure.get_size_inches())
         uri = _uri(source.read_bytes(), kind)
         self.pictures[name] = Picture(name, uri, width, height, title, caption, f"{title}. {caption}", csv)
+
+    def numbers(self, name: str, table: pd.DataFrame) -> None:
+        """Save the numbers of a figure as `name.csv`, with the column `unit`."""
+        write_csv(self.folder / f"{name}.csv", table.assign(unit=self.unit))
 
     def sheet(self, path: Path, title: str, caption: str) -> int:
         """Keep an image file that is there already, scaled down and as JPEG; returns its size in bytes in the page."""

@@ -19,6 +19,7 @@ from ssl_zoo.analysis.wording import FEW, Names, setting_in_words, span, words
 __all__ = ["Answer", "Finding", "headline_fraction", "make_answer", "words"]
 
 QUESTION = "Which self-supervised pre-training is worth using here, and how many labels does it save?"
+UNEQUAL = "The inits had unequal budgets, so this judges what was done with each method, not the methods."
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def make_answer(estimates: Estimates, starts: Starts | None = None, *, unequal: 
     saved = labels_saved(estimates)
     findings: list[Finding] = []
     sentences: list[str] = []
+    caveats: list[str] = []
     for mode in mode_order(table["mode"]):
         rows = pick(table, mode=mode, cohort=cohort)
         if rows.empty:
@@ -69,15 +71,19 @@ def make_answer(estimates: Estimates, starts: Starts | None = None, *, unequal: 
             continue
         told = [_winner(contest, names, mode, fraction), *_gain(estimates, contest, names)]
         told += _saved(saved, names, mode, cohort)
+        lacking = _lacking(contest, names)
+        told += lacking
         for other in cohort_order(table["cohort"]):
             if other != cohort:
                 told += _elsewhere(estimates, contest, names, mode, fraction, other)
+        if not findings:
+            sentences, caveats = three_sentences(contest, saved, names, mode, fraction, cohort), lacking
         findings.append(Finding(mode, float(fraction), told))
-        sentences = sentences or three_sentences(contest, saved, names, mode, fraction, cohort)
     if not findings:
         sentences = ["This run holds no pre-trained init yet, only untrained baselines; there is nothing to compare."]
-    caveat = "The inits had unequal budgets, so this judges what was done with each method, not the methods."
-    return Answer(QUESTION, sentences, caveat if findings and unequal else "", findings)
+    elif unequal:
+        caveats = [*caveats, UNEQUAL]
+    return Answer(QUESTION, sentences, " ".join(caveats), findings)
 
 
 def _winner(contest: Contest, names: Names, mode: str, fraction: float) -> str:
@@ -86,9 +92,8 @@ def _winner(contest: Contest, names: Names, mode: str, fraction: float) -> str:
     place = "is the only init so far" if alone else f"scores highest of the {len(contest.rows)} inits"
     text = f"{setting_in_words(mode, fraction, contest.rows)}, {names.of(best)} {place}"
     text += f": macro-F1 {number(best['f1_macro'])}{span(best['low'], best['high'])}"
-    above = contest.baselines.loc[contest.baselines["f1_macro"] > best["f1_macro"]]
-    if len(above):
-        text += f" (higher still without any pre-training: {names.list(above)})"
+    if len(contest.above):
+        text += f" (higher still without any pre-training: {names.list(contest.above)})"
     if not contest.has_intervals:
         return f"{text}; without predictions there are no intervals, so nothing can be said about significance."
     if len(contest.rows) == 1:
@@ -107,7 +112,7 @@ def _gain(estimates: Estimates, contest: Contest, names: Names) -> list[str]:
     if rows.empty:
         return ["Gains over untrained networks cannot be given: no baseline of the same backbone has run."]
     mean = float(rows["difference"].mean())
-    low, high = interval(estimates.differences[rows.index].mean(0), int(rows["n_test_patients"].max()))
+    low, high = interval(estimates.differences[rows.index].mean(0), int(rows["n_test_patients"].min()))
     several = rows["backbone"].nunique() > 1
     own = "their own untrained backbones" if several else f"an untrained {rows['backbone'].iloc[0]}"
     whose = "gain is" if len(rows) == 1 else f"mean gain over the {len(rows)} inits is"
@@ -153,6 +158,20 @@ def _saved(saved: pd.DataFrame, names: Names, mode: str, cohort: str) -> list[st
     if len(missed):
         text += f"; {names.some(missed, rows)} {'does' if len(missed) == 1 else 'do'} not reach it"
     return [f"{text}."]
+
+
+def _lacking(contest: Contest, names: Names) -> list[str]:
+    """Whose score rests on fewer cells than others have, and what is made of it."""
+    everyone = pd.concat([contest.rows, contest.baselines])
+    rows = everyone.loc[everyone["n_missing"] > 0]
+    if rows.empty:
+        return []
+    counts = [f"{names.of(row)} {row['n_cells']} of {row['n_cells'] + row['n_missing']}" for _, row in rows.iterrows()]
+    who = words(counts) if len(counts) <= FEW else f"{len(counts)} of the {len(everyone)} inits lack some"
+    return [
+        f"Not every cell has run ({who}): a score rests on the cells there are, and two inits are compared on those"
+        " that both have."
+    ]
 
 
 def _elsewhere(estimates: Estimates, home: Contest, names: Names, mode: str, fraction: float, cohort: str) -> list[str]:

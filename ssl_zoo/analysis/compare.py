@@ -70,15 +70,21 @@ def _write(paths: Sequence[Path], target: Path, replicates: int) -> Path:
             "Macro-F1 against the labelled fraction; bands: 95\u00a0% interval over test patients. Grey and dotted:"
             " networks without pre-training. Scales may differ between runs."
         )
+        by_image = entry.run.by_image
+        caption += " By image: the planes name no patients; where this says patients, read images." * by_image
         stem = f"curves_{place + 1}"
-        write_csv(album.folder / f"{stem}.csv", entry.estimates.table)
+        table = entry.estimates.table.assign(unit="image" if by_image else "patient")
+        write_csv(album.folder / f"{stem}.csv", table)
         album.add(stem, figures.label_efficiency(entry.estimates.table, entry.starts), entry.name, caption, csv=stem)
     scores = _score_tables(entries)
-    write_latex(album.folder, {f"scores_{item['mode']}_{item['cohort']}": item["table"] for item in scores})
+    by_image = ", ".join(entry.name for entry in entries if entry.run.by_image)
+    paper = {f"scores_{item['mode']}_{item['cohort']}": item["table"] for item in scores}
+    write_latex(album.folder, paper, unit="image" if by_image else "patient")
     context = {
         "names": [entry.name for entry in entries],
         "entries": entries,
         "synthetic": [entry.name for entry in entries if entry.run.synthetic],
+        "by_image": by_image,
         "overview": _overview(entries),
         "same_patients": _same_patients(entries),
         "scores": scores,

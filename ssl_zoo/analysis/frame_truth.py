@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ from ssl_zoo.analysis.tables import Table
 from ssl_zoo.errors import UserError
 from ssl_zoo.files import read_json
 from ssl_zoo.transfer.predictor import ScanPrediction
-from ssl_zoo.transfer.timeline import durations, runs_of
+from ssl_zoo.transfer.timeline import durations, long_enough, runs_of
 
 TRUTH = "truth.json"
 COLUMNS = {
@@ -65,11 +64,11 @@ def truth_scores(
 ) -> dict[str, float]:
     """How right the predictions are over all frames of some scans; every value lies between 0 and 1.
 
-    `frame_f1`: macro-F1 over the planes and "none"; `frame_f1_planes`: over the planes, on frames that show one, none
-    of them set aside. `best_frame_hits`: of the planes that a scan truly shows for at least `least_s`, the share whose
-    best frame shows that plane. `abstention_precision`, `abstention_recall`: of setting "none" aside;
-    `abstention_auroc`: of the confidence alone, 0.5 for chance. `missing_right`: share of planes rightly called found
-    or lacking.
+    `frame_f1`: macro-F1 over the planes and "none", those of them that any frame truly shows; `frame_f1_planes`: over
+    the planes, on frames that show one, none of them set aside. `best_frame_hits`: of the planes that a scan truly
+    shows for at least `least_s`, the share whose best frame shows that plane. `abstention_precision`,
+    `abstention_recall`: of setting "none" aside; `abstention_auroc`: of the confidence alone, 0.5 for chance.
+    `missing_right`: share of planes rightly called found or lacking.
     """
     planes = predictions[0].planes
     shown, truth = (np.concatenate(parts) for parts in ([p.predicted for p in predictions], truths))
@@ -81,7 +80,7 @@ def truth_scores(
         lasts = durations(prediction.times)
         for finding in prediction.findings:
             runs = runs_of((own == finding.plane).to_numpy())
-            there = max((float(lasts[a:b].sum()) for a, b in runs), default=0.0) >= least_s - 1e-9
+            there = long_enough([float(lasts[a:b].sum()) for a, b in runs], prediction.times, least_s)
             lacking.append(finding.found == there)
             if there:
                 hits.append(finding.frame is not None and own[finding.frame] == finding.plane)
@@ -98,6 +97,6 @@ def truth_scores(
 
 
 def _macro_f1(truth: np.ndarray, shown: np.ndarray, classes: Sequence[str]) -> float:
-    """Mean F1 over the classes; 0 for one that is neither there nor named."""
-    zero: Any = 0.0
-    return float(f1_score(truth, shown, labels=list(classes), average="macro", zero_division=zero))
+    """Mean F1 over those classes that are truly there; NaN where none is."""
+    there = [name for name in classes if (truth == name).any()]
+    return float(f1_score(truth, shown, labels=there, average="macro")) if there else float("nan")

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from ssl_zoo.analysis.bootstrap import bootstrap_p, holm, interval, tail_p
 from ssl_zoo.analysis.counts import Floats
-from ssl_zoo.analysis.statistics import START, Estimates, pick
+from ssl_zoo.analysis.statistics import BASELINE, START, Estimates, Gap, pick
 
 COLUMNS = [*START, "method", "mode", "cohort", "n_fractions", "smallest", "largest", "area", "low", "high"]
 COLUMNS += ["difference", "difference_low", "difference_high", "p_value", "p_holm"]
@@ -55,39 +55,49 @@ def label_areas(estimates: Estimates) -> Areas:
         fractions = np.array(sorted(set(group["fraction"])), float)
         if len(fractions) < 2:
             continue
-        weights, patients = area_weights(fractions), int(group["n_test_patients"].max())
+        weights = area_weights(fractions)
         curves: dict[tuple[str, str], np.ndarray] = {}  # row numbers by fraction
-        own_rows = []
         for key, own in group.groupby(START, sort=True):
             init, backbone = key  # type: ignore[misc]
             if len(own) < len(fractions):
                 left_out.append((str(init), str(backbone), str(mode), str(cohort)))
-                continue
-            index = own.sort_values("fraction").index.to_numpy()
-            curves[str(init), str(backbone)] = index
+            else:
+                curves[str(init), str(backbone)] = own.sort_values("fraction").index.to_numpy()
+        own_rows, own_pairs = [], []
+        for (init, backbone), index in curves.items():
+            patients = int(table["n_test_patients"].iloc[index].min())
             low, high = interval(weights @ estimates.samples[index], patients)
-            gaps = weights @ estimates.differences[index]
-            gap_low, gap_high = interval(gaps, patients)
+            base = curves.get((BASELINE, backbone)) if init != BASELINE else None
+            gap = _gap(estimates, weights, index, base)
+            gap_low, gap_high = interval(gap.samples, gap.n_patients)
+            method = table["method"].iloc[index[0]]
             own_rows.append(
-                {"init": init, "backbone": backbone, "method": own["method"].iloc[0], "mode": mode, "cohort": cohort}
+                {"init": init, "backbone": backbone, "method": method, "mode": mode, "cohort": cohort}
                 | {"n_fractions": len(fractions), "smallest": fractions[0], "largest": fractions[-1]}
                 | {"area": float(weights @ table["f1_macro"].to_numpy(float)[index]), "low": low, "high": high}
-                | {"difference": float(weights @ table["difference"].to_numpy(float)[index])}
-                | {"difference_low": gap_low, "difference_high": gap_high, "p_value": bootstrap_p(gaps, patients)}
+                | {"difference": gap.difference, "difference_low": gap_low, "difference_high": gap_high}
+                | {"p_value": bootstrap_p(gap.samples, gap.n_patients)}
             )
         rows += _corrected(own_rows)
-        scores, own_pairs = table["f1_macro"].to_numpy(float), []
         for (one, first), (two, second) in itertools.combinations(curves.items(), 2):
-            gaps = weights @ (estimates.samples[first] - estimates.samples[second])
-            low, high = interval(gaps, patients)
+            gap = _gap(estimates, weights, first, second)
+            low, high = interval(gap.samples, gap.n_patients)
             own_pairs.append(
                 {"mode": mode, "cohort": cohort, "init": one[0], "backbone": one[1]}
                 | {"other": two[0], "other_backbone": two[1], "low": low, "high": high}
-                | {"difference": float(weights @ (scores[first] - scores[second]))}
-                | {"p_value": tail_p(gaps, patients)}
+                | {"difference": gap.difference, "p_value": tail_p(gap.samples, gap.n_patients)}
             )
         pairs += _corrected(own_pairs)
     return Areas(pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(pairs, columns=PAIR_COLUMNS), left_out)
+
+
+def _gap(estimates: Estimates, weights: Floats, curve: np.ndarray, other: np.ndarray | None) -> Gap:
+    """The area of a curve (row numbers by fraction) less that of another, each fraction on the cells that both have."""
+    if other is None:
+        return Gap(float("nan"), np.full(estimates.samples.shape[1], np.nan), 0)
+    gaps = [estimates.gap(int(first), int(second)) for first, second in zip(curve, other, strict=True)]
+    difference = float(weights @ np.array([gap.difference for gap in gaps]))
+    return Gap(difference, weights @ np.stack([gap.samples for gap in gaps]), min(gap.n_patients for gap in gaps))
 
 
 def not_below_the_best(areas: Areas, mode: str, cohort: str) -> list[tuple[str, str]]:
@@ -98,8 +108,11 @@ def not_below_the_best(areas: Areas, mode: str, cohort: str) -> list[tuple[str, 
     compared = pick(areas.pairs, mode=mode, cohort=cohort)
     for row in compared.to_dict("records"):
         both = [(row["init"], row["backbone"]), (row["other"], row["other_backbone"])]
-        if starts[0] in both and not row["p_holm"] < 0.05:
-            tied.append(both[1 - both.index(starts[0])])
+        if starts[0] in both:
+            place = both.index(starts[0])
+            ahead = row["difference"] > 0 if place == 0 else row["difference"] < 0  # unless cells are missing
+            if not (row["p_holm"] < 0.05 and ahead):
+                tied.append(both[1 - place])
     return [start for start in starts if start in tied]
 
 

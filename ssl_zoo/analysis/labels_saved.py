@@ -81,12 +81,13 @@ def labels_saved(estimates: Estimates, *, baseline: str = BASELINE) -> pd.DataFr
         point = float(crossing(fractions, monotone(curve["f1_macro"]), goal)[0])
         low = high = share = float("nan")
         samples, goals = estimates.samples[index].T, estimates.samples[full]
-        if not (np.isnan(samples).any() or np.isnan(goals).any()):
-            at = crossing(fractions, monotone(samples), goals)
+        drawn = ~(np.isnan(samples).any(1) | np.isnan(goals))  # a resample may draw none of the patients tested here
+        if drawn.any():
+            at = crossing(fractions, monotone(samples[drawn]), goals[drawn])
             share = float((~np.isnan(at)).mean())
             at = np.where(np.isnan(at), np.inf, at)
             # never between two resamples: infinity and a finite neighbour have no mean
-            ends = tails(int(table["n_test_patients"].iloc[full]))
+            ends = tails(int(table["n_test_patients"].iloc[[full, *index]].min()))
             low = float(np.quantile(at, ends[0], method="lower"))
             high = float(np.quantile(at, ends[1], method="higher"))
         state = NOT_REACHED if np.isnan(point) else AT_SMALLEST if is_smallest(point, fractions[0]) else REACHED

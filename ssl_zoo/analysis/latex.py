@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ssl_zoo.analysis.tables import Table
+from ssl_zoo.analysis.tables import BY_IMAGE, Table
 from ssl_zoo.files import write_text
 
 _SPECIAL = {
@@ -38,8 +38,11 @@ def escape(text: str) -> str:
     return "".join(_SPECIAL.get(letter, letter) for letter in re.sub(r"\s*[\r\n]+\s*", " ", text))
 
 
-def latex_table(table: Table) -> str:
-    """A `tabular` with booktabs rules, to be `\\input` into a `table`; numbers to the right, strong cells in bold."""
+def latex_table(table: Table, note: str = "") -> str:
+    """A `tabular` with booktabs rules, to be `\\input` into a `table`; numbers to the right, strong cells in bold.
+
+    `note`: a sentence below the table.
+    """
     align = "l" * min(table.numeric, len(table.columns)) + "r" * max(len(table.columns) - table.numeric, 0)
     lines = ["% needs \\usepackage{booktabs}", f"\\begin{{tabular}}{{{align}}}", "\\toprule"]
     lines += [_row([escape(name) for name in table.columns]), "\\midrule"]
@@ -49,7 +52,8 @@ def latex_table(table: Table) -> str:
             for column, cell in enumerate(row)
         ]
         lines.append(_row(cells))
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
+    below = [f"\\multicolumn{{{len(table.columns)}}}{{l}}{{\\footnotesize {escape(note)}}} \\\\"] if note else []
+    return "\n".join([*lines, "\\bottomrule", *below, "\\end{tabular}", ""])
 
 
 def _row(cells: list[str]) -> str:
@@ -57,11 +61,12 @@ def _row(cells: list[str]) -> str:
     return " & ".join([first, *cells[1:]]) + r" \\"
 
 
-def write_latex(folder: Path, tables: Mapping[str, Table]) -> list[Path]:
-    """Write each table as `<name>.tex`."""
+def write_latex(folder: Path, tables: Mapping[str, Table], *, unit: str) -> list[Path]:
+    """Write each table as `<name>.tex`; where the `unit` of the planes is "image", a line below each says so."""
+    note = f"{BY_IMAGE[:1].upper()}{BY_IMAGE[1:]}." if unit == "image" else ""
     paths = []
     for name, table in tables.items():
         path = Path(folder) / f"{re.sub(r'[^A-Za-z0-9_-]', '_', name)}.tex"
-        write_text(path, latex_table(table))
+        write_text(path, latex_table(table, note))
         paths.append(path)
     return paths

@@ -9,6 +9,7 @@ import pandas as pd
 from ssl_zoo.analysis.answer import words
 from ssl_zoo.analysis.run_folder import Run
 from ssl_zoo.analysis.statistics import BASELINE
+from ssl_zoo.analysis.style import mode_label
 
 
 def limits_of(
@@ -71,6 +72,13 @@ def limits_of(
             limits.append(
                 "Each method was pre-trained once. Another pre-training seed can change the order of close methods."
             )
+    if (several := _on_several(run)) is not None:
+        limits.append(several)
+    if run.records.unconverged:
+        limits.append(
+            f"{run.records.unconverged} linear probes stopped short of the optimum of their objective (`converged` and"
+            " `gap` in the notes of their records): their scores are those of probes near it."
+        )
     if table["cohort"].nunique() == 1:
         limits.append("There is one test cohort, so nothing is known about another site or scanner.")
     if table.loc[table["init"] != BASELINE, "backbone"].nunique() > 1:
@@ -86,3 +94,19 @@ def limits_of(
     else:
         limits.append("Methods ran with one setting each, without a search per method: another might suit one better.")
     return limits
+
+
+def _on_several(run: Run) -> str | None:
+    """That cells of one mode were computed on machines that round, or draw, differently; None where none were."""
+    kinds: dict[str, set[str]] = {}
+    for mode, on in run.records.computed:
+        torch = dict(on.versions).get("torch", "of unknown version")
+        kinds.setdefault(mode, set()).add(f"{on.processor} ({on.device}, {on.precision}, torch {torch})")
+    mixed = {mode: found for mode, found in kinds.items() if len(found) > 1}
+    if not mixed:
+        return None
+    modes, found = words([mode_label(mode) for mode in mixed]), words(sorted(set().union(*mixed.values())))
+    return (
+        f"Cells of one mode ({modes}) were computed on {found}. Numbers are rounded differently there, and fine-tuning"
+        " draws its views from another stream on a GPU than on a CPU: its scores differ between them as between seeds."
+    )

@@ -43,14 +43,14 @@ def measure_points(
 
 
 def _of_predictions(cells: SettingCells, tested: Tested, own: Codes) -> dict[str, object]:
-    units = cells.units(own)
+    units, n_patients = cells.units(own), cells.n_patients(own)
     totals = [cells.totals(unit) for unit in units]  # each [1 + R, 3, K]
     found: dict[str, object] = {}
     for name, values in measures_of_counts(np.stack(totals)).items():  # [units, 1 + R]
-        found |= _with_limits(name, _mean(values), cells.n_patients)
+        found |= _with_limits(name, _mean(values), n_patients)
     by_class = _mean(np.stack([f1_by_class(total) for total in totals]))  # [1 + R, K]
     for place, name in enumerate(tested.classes):
-        found |= _with_limits(f"f1[{name}]", by_class[:, place], cells.n_patients)
+        found |= _with_limits(f"f1[{name}]", by_class[:, place], n_patients)
     found["classes_missing"] = ABSENT.join(missing_classes(tested))
     names = cells.rows["cell"].astype(str)
     found["ece"] = float(np.mean([calibration_error(tested, [names[cell] for cell in unit]) for unit in units]))

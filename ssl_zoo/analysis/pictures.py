@@ -9,7 +9,6 @@ from ssl_zoo.analysis import figures
 from ssl_zoo.analysis.album import Album, Picture
 from ssl_zoo.analysis.atlas import atlas, atlas_table
 from ssl_zoo.analysis.counts import class_names
-from ssl_zoo.analysis.csv_files import write_csv
 from ssl_zoo.analysis.findings import Findings
 from ssl_zoo.analysis.looks import Starts
 from ssl_zoo.analysis.run_folder import Run
@@ -38,7 +37,7 @@ def draw_figures(album: Album, run: Run, found: Findings, starts: Starts) -> dic
             " and on what else ran there."
         )
         title = "What each pre-training was given and took"
-        write_csv(album.folder / "budgets.csv", table)
+        album.numbers("budgets", table)
         album.add("budgets", figures.budget_bars(table, starts), title, caption, csv="budgets")
     return album.pictures
 
@@ -69,7 +68,7 @@ def _atlas(album: Album, run: Run, found: Findings, starts: Starts) -> None:
     if not maps:
         return
     classes = class_names(run.predictions) if run.predictions is not None else None
-    write_csv(album.folder / "atlas.csv", atlas_table(maps))
+    album.numbers("atlas", atlas_table(maps))
     others = [
         f"{starts[m.start].label} {percent(round(m.same_class_of_others, 2))}"
         for m in maps
@@ -93,13 +92,15 @@ def _size_study(album: Album, run: Run) -> None:
         if points is None or points.empty:
             continue
         fits = regress(points)
-        write_csv(album.folder / f"size_and_diversity_{mode}.csv", points)
+        album.numbers(f"size_and_diversity_{mode}", points)
         caption = (
             "A point is a frame store under one method: macro-F1 as the mean over label fractions, label subsets and"
             " pre-training seeds, whiskers from the lowest seed to the highest. Every encoder had the same number of"
             " optimiser steps. Lines: least squares with one slope for all methods. Above each panel what a doubling"
             " brings, alone and with the other predictor held, and its 95 % interval when stores are drawn anew."
-            " Stores were chosen, not drawn from a population, and test patients are held fixed."
+            " Stores were chosen, not drawn from a population, and test patients are held fixed. Stores of one"
+            " frames.seed hold nested sets of scans and are taken for independent: no interval says what another draw"
+            " of scans would bring."
         )
         chart = figures.size_and_diversity(points, fits, untrained_score(run, mode, cohort))
         title = f"Number of frames or their diversity, {mode_label(mode)}, {cohort} test cohort"
@@ -119,7 +120,7 @@ def _pretraining(album: Album, run: Run, starts: Starts) -> None:
         for (init, backbone, _, seed), history in histories.items()
     ]
     csv = "pretraining"
-    write_csv(album.folder / f"{csv}.csv", pd.concat(named).set_index(["init", "backbone", "seed"]).reset_index())
+    album.numbers(csv, pd.concat(named).set_index(["init", "backbone", "seed"]).reset_index())
     album.add("pretraining_loss", figures.loss_curves(histories, starts), "Pre-training loss", caption, csv=csv)
     monitors = figures.monitor_curves(histories, starts)
     album.add("pretraining_monitors", monitors, "Monitors of health", monitor_caption(run), csv=csv)

@@ -10,6 +10,10 @@ from the whole cohort rather than within folds.
 **Folds that test the same patients are averaged**, as seeds are: an external cohort is tested by every fold's network,
 and these are repetitions. Seeds are never pooled: the mean over seeds is the score to expect of one more training.
 
+**Every setting of a cohort has the same resamples of its patients**, which pairs settings, though one may test only
+some of them, such as a single fold. A resample then draws a varying number of these, which makes intervals a little
+wider than they need be. Intervals and p-values go by the number of patients tested, not by that of the cohort.
+
 AUROC is not pooled either, since it compares scores across images, and those of two networks have no common scale; it
 is averaged over folds.
 """
@@ -31,8 +35,8 @@ class SettingCells:
     """The cells of one mode, label fraction and cohort.
 
     `rows`: their rows of the results, numbered from 0. `predicted` `[cells]`: which have predictions. `counts`
-    `[cells, P, 3, K]` (zeros without predictions) and `weights` `[1 + R, P]`: None where none has. `pooled`: whether
-    folds make one confusion matrix.
+    `[cells, P, 3, K]` (zeros without predictions) and `weights` `[1 + R, P]`: None where none has; P are the patients
+    of the cohort, of which the setting may test only some. `pooled`: whether folds make one confusion matrix.
     """
 
     rows: pd.DataFrame
@@ -44,10 +48,11 @@ class SettingCells:
     weights: Floats | None = None
     _known: dict[tuple[int, ...], Floats] = field(default_factory=dict)
 
-    @property
-    def n_patients(self) -> int:
-        """Test patients of the cohort; 0 without predictions."""
-        return len(self.tested.patients) if self.tested is not None else 0
+    def n_patients(self, cells: Sequence[int] | Codes) -> int:
+        """How many patients some cells test between them; 0 without predictions."""
+        if self.counts is None:
+            return 0
+        return int((self.counts[[int(cell) for cell in cells], :, 1] > 0).any((0, 2)).sum())
 
     def units(self, cells: Sequence[int] | Codes) -> list[tuple[int, ...]]:
         """Which of the cells are scored together: the folds of one seed where folds are pooled, else each alone."""
@@ -63,7 +68,8 @@ class SettingCells:
     def f1(self, cells: Sequence[int] | Codes) -> Floats:
         """Macro-F1 `[1 + R]` of some cells of one init: of the sample, then of every resample; mean over units.
 
-        Where a cell has no predictions the point is the mean of the results, and the resamples are NaN.
+        Where a cell has no predictions the point is the mean of the results, and the resamples are NaN. So is a
+        resample that draws none of the patients that the cells test: whoever reads resamples leaves it out.
         """
         index = [int(cell) for cell in cells]
         if self.counts is None or self.weights is None or not self.predicted[index].all():

@@ -102,7 +102,7 @@ def _ours(settings: dict[tuple[str, str, float], SettingCells], number: Publishe
         return None
     if number.relative_to is None:
         values = _values(cells, own, number.measure)
-        return Ours(float(values[0]), *interval(values[1:], cells.n_patients))
+        return Ours(float(values[0]), *interval(values[1:], cells.n_patients(own)))
     rivals = _rivals(cells, own, number.relative_to)
     gaps = [(_gap(cells, own, other, number.measure), other) for other in rivals]
     gaps = [(gap, other) for gap, other in gaps if np.isfinite(gap[0][0])]
@@ -112,7 +112,8 @@ def _ours(settings: dict[tuple[str, str, float], SettingCells], number: Publishe
     first = cells.rows.iloc[other[0]]
     name = starts[str(first["init"]), str(first["backbone"])].label
     relative = float(gap[0] / base[0]) if base[0] else float("nan")
-    return Ours(float(gap[0]), *interval(gap[1:], cells.n_patients), name, relative)
+    n_patients = min(cells.n_patients(own), cells.n_patients(other))
+    return Ours(float(gap[0]), *interval(gap[1:], n_patients), name, relative)
 
 
 def _cells_of(cells: SettingCells, who: Who, like: str = "") -> list[int] | None:

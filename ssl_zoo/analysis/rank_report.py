@@ -13,6 +13,7 @@ import pandas as pd
 from ssl_zoo.analysis.answer import words
 from ssl_zoo.analysis.csv_files import write_csv
 from ssl_zoo.analysis.looks import Starts, looks_of
+from ssl_zoo.analysis.rank_facts import RankedRun, read_ranked
 from ssl_zoo.analysis.rank_runs import RunAgreement, compare_runs
 from ssl_zoo.analysis.ranks import (
     FACTORS,
@@ -23,10 +24,9 @@ from ssl_zoo.analysis.ranks import (
     rank_table,
     setting_table,
 )
-from ssl_zoo.analysis.run_folder import read_results_and_predictions
-from ssl_zoo.analysis.statistics import Estimates, estimate
+from ssl_zoo.analysis.statistics import Estimates
 from ssl_zoo.analysis.style import cohort_order, mode_label, number, percent
-from ssl_zoo.analysis.tables import Table, as_text
+from ssl_zoo.analysis.tables import BY_IMAGE, Table, as_text
 from ssl_zoo.errors import UserError
 
 IN_WORDS = ((0.9, "the order hardly changes"), (0.7, "the order mostly holds"), (0.5, "the order holds in part"))
@@ -102,8 +102,8 @@ def place_table(ranking: Ranking, starts: Starts) -> Table:
     return Table(columns, lines, 2)
 
 
-def factor_table(results: pd.DataFrame, predictions: pd.DataFrame | None = None) -> Table:
-    """How well orders agree that differ in one thing only."""
+def factor_table(agreement: pd.DataFrame) -> Table:
+    """How well orders agree that differ in one thing only; `agreement`: of `ranks.agreement_table`."""
     lines = [
         [
             FACTORS[row["factor"]],
@@ -112,17 +112,17 @@ def factor_table(results: pd.DataFrame, predictions: pd.DataFrame | None = None)
             number(row["lowest_tau"]),
             number(row["spearman"]),
         ]
-        for row in agreement_table(results, predictions).to_dict("records")
+        for row in agreement.to_dict("records")
     ]
     return Table(["differ only in", "pairs of orders", "Kendall's tau", "its lowest", "Spearman"], lines, 1)
 
 
 def write_rank_files(
-    folder: Path, results: pd.DataFrame, estimates: Estimates, predictions: pd.DataFrame | None = None
+    folder: Path, results: pd.DataFrame, estimates: Estimates, predictions: pd.DataFrame | None = None, *, unit: str
 ) -> list[Path]:
     """Write `ranks.csv` (inits), `rank_settings.csv`, `rank_agreement.csv` and `rank_concordance.csv` into a folder.
 
-    All cohorts are in them; nothing is written where no two inits can be ranked.
+    All cohorts are in them, and `unit` as in `write_score_files`; nothing is written where no two inits can be ranked.
     """
     rankings = [rank_inits(estimates, cohort) for cohort in cohort_order(estimates.table["cohort"])]
     found = [ranking for ranking in rankings if ranking is not None]
@@ -143,7 +143,7 @@ def write_rank_files(
     paths = []
     for name, table in tables.items():
         path = Path(folder) / f"{name}.csv"
-        paths.append(write_csv(path, table))
+        paths.append(write_csv(path, table.assign(unit=unit)))
     return paths
 
 
@@ -154,41 +154,36 @@ def ranks_report(runs: Sequence[Path], *, replicates: int = 2000) -> str:
     """
     if not runs:
         raise UserError("ranks: name a run folder, for example runs/demo")
-    blocks, rankings = [], []
-    for path in runs:
-        results, predictions = read_results_and_predictions(Path(path))
-        estimates = estimate(results, predictions, replicates=replicates)
-        ranking = rank_inits(estimates)
-        if ranking is None:
-            raise UserError(
-                f"{path}: no two inits have a gain over an untrained network in one setting; nothing to rank"
-            )
-        starts = looks_of(estimates.table)
-        rankings.append((Path(path).name, ranking, starts))
-        blocks.append(_run_text(Path(path).name, ranking, starts, factor_table(results, predictions)))
-    for (one, first, starts), (other, second, _) in itertools.combinations(rankings, 2):
-        blocks.append(_pair_text(one, other, compare_runs(first, second), starts))
-    return "\n\n".join(blocks)
+    read = [read_ranked(Path(path), replicates=replicates) for path in runs]
+    blocks = [_run_text(run) for run in read]
+    blocks += [_pair_text(one, other) for one, other in itertools.combinations(read, 2)]
+    return "\n\n".join(blocks).replace("\u00a0", " ")
 
 
-def _run_text(name: str, ranking: Ranking, starts: Starts, factors: Table) -> str:
-    lines = [f"{name}: rank by {WHAT}, {ranking.cohort} test cohort"]
+def _marked(text: str, *runs: RankedRun) -> str:
+    return f"{text}; {BY_IMAGE}" if any(run.unit == "image" for run in runs) else text
+
+
+def _run_text(run: RankedRun) -> str:
+    ranking, starts, factors = run.ranking, looks_of(run.estimates.table), factor_table(run.agreement)
+    lines = [_marked(f"{run.path.name}: rank by {WHAT}, {ranking.cohort} test cohort", run)]
     lines += [_wrapped(f"settings: {settings_in_words(ranking)}"), ""]
     lines += [as_text(place_table(ranking, starts)), "", *map(_wrapped, rank_sentences(ranking, starts))]
     if factors.rows:
         lines += ["", "how well orders agree (1: the same, 0: unrelated, -1: reversed)", as_text(factors)]
-    return "\n".join(lines).replace("\u00a0", " ")
+    return "\n".join(lines)
 
 
-def _pair_text(one: str, other: str, found: RunAgreement | None, starts: Starts) -> str:
+def _pair_text(first: RankedRun, second: RankedRun) -> str:
+    one, other, found = first.path.name, second.path.name, compare_runs(first.ranking, second.ranking)
     if found is None:
         return f"{one} and {other}: fewer than two inits, or no setting, in common; their orders cannot be compared"
+    shared = f"{_count(len(found.first.starts), 'init')} and {_count(len(found.first.settings), 'setting')} in common"
     lines = [
-        f"{one} against {other}: {_count(len(found.first.starts), 'init')} and"
-        f" {_count(len(found.first.settings), 'setting')} in common",
+        _marked(f"{one} against {other}: {shared}", first, second),
         _wrapped(agreement_sentence(found)),
         "",
-        as_text(moves_table(one, other, found, starts)),
+        as_text(moves_table(one, other, found, looks_of(first.estimates.table))),
     ]
     if len(found.first.settings) > 1:
         taus: dict[str, list[str]] = {}
@@ -197,7 +192,7 @@ def _pair_text(one: str, other: str, found: RunAgreement | None, starts: Starts)
             taus.setdefault(mode_label(setting.mode), []).append(told)
         told = "; ".join(f"{mode}: {', '.join(values)}" for mode, values in taus.items())
         lines += ["", _wrapped(f"Kendall's tau in each setting: {told}")]
-    return "\n".join(lines).replace("\u00a0", " ")
+    return "\n".join(lines)
 
 
 def agreement_sentence(found: RunAgreement) -> str:

@@ -22,8 +22,8 @@ from ssl_zoo.analysis.measures import ABSENT
 from ssl_zoo.analysis.page_files import render
 from ssl_zoo.analysis.pictures import draw_figures
 from ssl_zoo.analysis.rank_report import factor_table, place_table, rank_sentences, settings_in_words, write_rank_files
-from ssl_zoo.analysis.ranks import Ranking
-from ssl_zoo.analysis.reproduce import fingerprints, version, versions
+from ssl_zoo.analysis.ranks import Ranking, agreement_table
+from ssl_zoo.analysis.reproduce import fingerprints, machines, version, versions
 from ssl_zoo.analysis.run_folder import Run, read_run, run_looks
 from ssl_zoo.analysis.score_files import write_score_files
 from ssl_zoo.analysis.score_pictures import folds_in_words
@@ -50,18 +50,18 @@ def _write_report(run: Path, replicates: int) -> Path:
     contents = read_run(run)
     found, starts = find(contents.results, contents.predictions, replicates=replicates), run_looks(contents)
     folder = contents.path / "figures"
-    album = Album(folder)
+    unit = "image" if contents.by_image else "patient"
+    album = Album(folder, unit)
     pictures = dict(draw_figures(album, contents, found, starts))
     left_out = add_sheets(album)
-    write_rank_files(folder, contents.results, found.estimates, contents.predictions)
-    unit = "image" if contents.by_image else "patient"
+    write_rank_files(folder, contents.results, found.estimates, contents.predictions, unit=unit)
     write_score_files(folder, found.estimates, found.areas, found.saved, found.measures, unit=unit)
     context = _context(contents, found, starts, pictures)
     context |= {"sheets": _sheets(album), "sheets_left": left_out}
     context["truths"] = truth_table(folder / TIMELINES)
     context["published"] = _published(contents, replicates)
     context["contents"] = [entry for entry in context["contents"] if _there(entry[0], context)]
-    write_latex(folder, dict(_paper_tables(context)))
+    write_latex(folder, dict(_paper_tables(context)), unit=unit)
     page = render("report.html.j2", context, album.pictures.values(), folder)
     target = contents.path / REPORT
     write_text(target, page)
@@ -78,7 +78,7 @@ def _context(run: Run, found: Findings, starts: Starts, pictures: dict[str, Pict
         for mode in modes
         if ((table["mode"] == mode) & (table["cohort"] == cohort)).any()
     ]
-    failures = tables.failure_table(run.failures) if run.failures else None
+    failures = tables.failure_table(run.records.failures) if run.records.failures else None
     predictions = run.predictions
     fair = _fairness(run, table, starts)
     absent = _absent(found.measures)
@@ -155,7 +155,8 @@ def _context(run: Run, found: Findings, starts: Starts, pictures: dict[str, Pict
         "config": run.config_text,
         "glance": data_at_a_glance(run.path),
         "fingerprints": fingerprints(run),
-        "versions": versions(),
+        "machines": machines(run),
+        "versions": versions(run),
         "own_version": version("ssl_zoo"),
     }
 
@@ -230,7 +231,7 @@ def _ranks(run: Run, found: Findings, ranking: Ranking | None, starts: Starts) -
         "settings": settings_in_words(ranking),
         "cohort": ranking.cohort,
         "places": place_table(ranking, starts),
-        "factors": factor_table(run.results, run.predictions),
+        "factors": factor_table(agreement_table(run.results, run.predictions)),
         "sure": len(ranking.samples) > 0,
     }
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import platform
+from collections import Counter
 from collections.abc import Sequence
-from importlib import metadata
 from typing import Any
 
+from ssl_zoo.analysis.cell_records import Computed, computed_of
 from ssl_zoo.analysis.run_folder import Run
+from ssl_zoo.analysis.style import mode_label
 from ssl_zoo.analysis.tables import Table
 from ssl_zoo.files import fingerprint_file, read_json
+from ssl_zoo.training.versions import version
+from ssl_zoo.training.versions import versions as installed
 
-PACKAGES = ("ssl_zoo", "torch", "torchvision", "timm", "lightly", "numpy", "scikit-learn", "pandas", "matplotlib")
+__all__ = ["fingerprints", "machines", "version", "versions"]
+
 _CARD = (("configuration", "config_fingerprint"), ("data", "data_fingerprint"))
 
 
@@ -34,15 +38,34 @@ def _known(card: dict[str, Any], keys: Sequence[tuple[str, str]]) -> list[list[s
     return [[label, str(card[key])] for label, key in keys if card.get(key)]
 
 
-def versions() -> Table:
-    """Python, the system and the packages that numbers depend on, where this report is written."""
-    rows = [["Python", platform.python_version()], ["system", f"{platform.system()} {platform.machine()}"]]
-    return Table(["package", "version"], [*rows, *([name, version(name)] for name in PACKAGES)], 2)
+def machines(run: Run) -> Table | None:
+    """How many cells of each mode, and encoders, were computed on what; None where the run does not tell."""
+    rows = [
+        [what, computed.processor, computed.device, computed.precision, str(count)]
+        for (what, computed), count in _merged(run).items()
+    ]
+    return Table(["what", "processor", "device", "number format", "how many"], rows, 4) if rows else None
 
 
-def version(package: str) -> str:
-    """The installed version of a package."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
+def versions(run: Run) -> Table:
+    """Python, the system and the packages that the numbers were computed with; of an older run, those that are here."""
+    found: dict[str, set[str]] = {}
+    for _, computed in _computed(run):
+        for name, value in computed.versions:
+            found.setdefault(name, set()).add(value)
+    told = {name: ", ".join(sorted(values)) for name, values in found.items()}
+    return Table(["package", "version"], [list(row) for row in (told or installed()).items()], 2)
+
+
+def _merged(run: Run) -> Counter[tuple[str, Computed]]:
+    """What was computed on what, whatever the versions."""
+    found: Counter[tuple[str, Computed]] = Counter()
+    for (what, computed), count in _computed(run).items():
+        found[what, computed._replace(versions=())] += count
+    return found
+
+
+def _computed(run: Run) -> Counter[tuple[str, Computed]]:
+    encoders = [computed for encoder in run.encoders if (computed := computed_of(encoder.budget)) is not None]
+    cells = Counter({(f"cells, {mode_label(mode)}", kind): n for (mode, kind), n in run.records.computed.items()})
+    return cells + Counter(("encoders", computed) for computed in encoders)

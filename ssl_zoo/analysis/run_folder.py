@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from ssl_zoo.analysis.cell_records import CellRecords, read_cell_records
 from ssl_zoo.analysis.looks import PretrainingKey, Starts, looks
 from ssl_zoo.errors import UserError
 from ssl_zoo.files import read_json
@@ -49,7 +50,7 @@ class Run:
     results: pd.DataFrame
     predictions: pd.DataFrame | None
     encoders: list[Pretrained] = field(default_factory=list)
-    failures: list[dict[str, Any]] = field(default_factory=list)
+    records: CellRecords = field(default_factory=CellRecords)
     tuning: list[dict[str, Any]] = field(default_factory=list)  # one record per init whose learning rate was tuned
     store: dict[str, Any] | None = None
     planes: tuple[np.ndarray, np.ndarray] | None = None  # images uint8 [N, H, W(, 3)], labels [N]
@@ -88,15 +89,16 @@ def read_run(path: Path) -> Run:
     text, config = _read_config(path / "experiment.yaml")
     store = path / "frames" / "store.json"
     about = read_json(path / "planes" / "planes.json") if (path / "planes" / "planes.json").is_file() else {}
+    results = read_results(path / "results.csv")
     return Run(
         path=path,
         name=str(config.get("name") or path.name),
         config_text=text,
         config=config,
-        results=read_results(path / "results.csv"),
+        results=results,
         predictions=_read_predictions(path / "predictions.parquet"),
         encoders=[_read_encoder(folder) for folder in _encoder_folders(path / "encoders")],
-        failures=_read_failures(path / "cells"),
+        records=read_cell_records(path / "cells", set(results["cell"])),
         tuning=_read_tuning(path / "tuning"),
         store=read_json(store) if store.is_file() else None,
         by_image=bool(about.get("by_image", False)) or about.get("unit") == "image",
@@ -195,22 +197,6 @@ def _read_tuning(folder: Path) -> list[dict[str, Any]]:
             if not isinstance(record, dict) or key not in record:
                 raise UserError(f"{path}: no record of a learning rate (it has no '{key}')")
         found.append(record)
-    return found
-
-
-def _read_failures(folder: Path) -> list[dict[str, Any]]:
-    """The cells that ended with an error, with what is known of them at the top level or one level below."""
-    found = []
-    for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
-        cell = read_json(path)
-        if not isinstance(cell, dict) or not cell.get("error"):
-            continue
-        flat: dict[str, Any] = {}
-        for key, value in cell.items():
-            flat.update(value if isinstance(value, dict) else {key: value})
-        lines = str(cell["error"]).strip().splitlines()
-        names = ("init", "backbone", "mode", "fraction", "fold", "seed")
-        found.append({name: flat.get(name, "") for name in names} | {"error": lines[-1][:500], "cell": path.stem})
     return found
 
 

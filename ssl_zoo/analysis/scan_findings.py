@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,18 +24,20 @@ from ssl_zoo.files import replacing, write_json
 from ssl_zoo.grid.cells import as_scores
 from ssl_zoo.scans.base import MiscountedScan, ScanReader, UnreadableScan
 from ssl_zoo.scans.reader import open_scan
-from ssl_zoo.scans.table import Scans, read_scans
+from ssl_zoo.scans.table import patients_by_pattern, read_scans
 from ssl_zoo.transfer.predictor import Predictor, ScanPrediction, predict_scan
+
+GIVEN = ("scan_id", "patient_id", "path", "fps")  # what is known of a scan
+FRAMES = "frames.csv"  # in the folder of each scan
 
 
 @dataclass(frozen=True)
 class Looking:
-    """How scans are looked at: see `predict_scan`. `fps`: of scans that do not tell; `truth`: a folder of tables."""
+    """How scans are looked at: see `predict_scan`. `truth`: a folder of tables."""
 
     every: int = 1
     smooth_s: float = 0.15
     least_s: float = 0.2
-    fps: float = 25.0
     truth: Path | None = None
 
 
@@ -50,32 +52,49 @@ class Outcome:
     frames: int = 0
 
 
-def given_scans(places: Sequence[Path], patient_pattern: str | None, fps: float) -> list[dict[str, Any]]:
+def given_scans(
+    places: Sequence[Path],
+    patient_pattern: str | None,
+    fps: float,
+    *,
+    tell: Callable[[str], None] = lambda line: None,
+) -> list[dict[str, Any]]:
     """The scans that files, folders and tables name: `scan_id, patient_id, path, fps` of each.
 
-    Files are patients of their own, unless `patient_pattern` finds one in the name. Raises UserError for a place that
-    is not there, or holds no scan, and for two scans of one name.
+    Files are patients of their own, unless `patient_pattern` finds one in the name. `fps`: of scans that do not tell,
+    where their table does not either. `tell` hears what `read_scans` warns of. Raises UserError for a place that is not
+    there, or holds no scan, for a pattern that does not fit, and for two scans of one name.
     """
     found: list[dict[str, Any]] = []
     for place in places:
         if not place.exists():
             raise UserError(f"{place}: no such file or folder")
         if place.is_dir() or place.suffix.lower() == ".csv":
-            scans: Scans = read_scans(place, patient_pattern, fps=fps)
-            table = scans.table
-            found += [
-                {"scan_id": str(row["scan_id"]), "patient_id": str(row["patient_id"]), "path": Path(row["path"])}
-                for row in table.to_dict("records")
-            ]
+            scans = read_scans(place, patient_pattern, fps=fps)
+            for warning in scans.warnings:
+                tell(warning)
+            found += scans.table.loc[:, list(GIVEN)].to_dict("records")
             continue
-        match = re.search(patient_pattern, place.name) if patient_pattern else None
-        patient = match.group(1 if match.re.groups else 0) if match else place.stem
-        found.append({"scan_id": place.stem, "patient_id": patient, "path": place})
+        patient = patients_by_pattern([place.name], patient_pattern, place)[0] if patient_pattern else place.stem
+        found.append(dict(zip(GIVEN, (place.stem, patient, place, fps), strict=True)))
     names = [_folder_name(scan["scan_id"]) for scan in found]
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"two scans are called '{name}'; give a scan table with a scan_id for each")
     return found
+
+
+def refuse_out(out: Path, scans: Sequence[dict[str, Any]], places: Sequence[Path]) -> None:
+    """UserError where `out` is no folder, lies among the scans, or holds another's folder of a scan's name."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out}: there is a file of this name; name a folder")
+    for place in places:
+        if place.is_dir() and out.resolve().is_relative_to(place.resolve()):
+            raise UserError(f"--out {out} lies in {place}, among the scans; name a folder outside")
+    for scan in scans:
+        own = out / _folder_name(scan["scan_id"])
+        if own.exists() and not (own / FRAMES).is_file():
+            raise UserError(f"--out {out}: it holds '{own.name}', which no prediction wrote; name another folder")
 
 
 def write_findings(
@@ -89,7 +108,7 @@ def write_findings(
     rows, predictions, truths = [], [], []
     for scan in tqdm(scans, desc="predict", unit="scan", disable=None if progress else True):
         try:
-            reader, prediction = _predict(predictor, scan["path"], looking)
+            reader, prediction = _predict(predictor, scan["path"], scan["fps"], looking)
         except UnreadableScan as error:
             outcome.failed[scan["scan_id"]] = str(error)
             continue
@@ -102,7 +121,9 @@ def write_findings(
             truths.append(truth)
     outcome.planes = pd.DataFrame(rows)
     if rows:
-        outcome.exams = _exams(outcome.planes)
+        outcome.exams = _exams(
+            outcome.planes, [scan["patient_id"] for scan in scans if scan["scan_id"] in outcome.failed]
+        )
         write_csv(out / "planes.csv", outcome.planes)
         write_csv(out / "exams.csv", outcome.exams)
     if predictions:
@@ -127,7 +148,7 @@ def keep_for_report(out: Path, run: Path, classifier: str, outcome: Outcome) -> 
     return kept
 
 
-def _predict(predictor: Predictor, path: Path, looking: Looking) -> tuple[ScanReader, ScanPrediction]:
+def _predict(predictor: Predictor, path: Path, fps: float, looking: Looking) -> tuple[ScanReader, ScanPrediction]:
     """The scan and its prediction; frames that the packets count wrongly are counted by decoding them."""
 
     def looked(reader: ScanReader) -> tuple[ScanReader, ScanPrediction]:
@@ -136,9 +157,9 @@ def _predict(predictor: Predictor, path: Path, looking: Looking) -> tuple[ScanRe
         )
 
     try:
-        return looked(open_scan(path, fps=looking.fps))
+        return looked(open_scan(path, fps=fps))
     except MiscountedScan:
-        return looked(open_scan(path, exact=True, fps=looking.fps))
+        return looked(open_scan(path, exact=True, fps=fps))
 
 
 def _write_scan(
@@ -149,7 +170,7 @@ def _write_scan(
         table = prediction.table()
         if truth is not None:
             table["truth"] = truth
-        write_csv(part / "frames.csv", table)
+        write_csv(part / FRAMES, table)
         pictures: list[np.ndarray | None] = []
         for finding in prediction.findings:
             if finding.frame is None:
@@ -177,18 +198,23 @@ def _rows(scan: dict[str, Any], prediction: ScanPrediction) -> Iterator[dict[str
         }
 
 
-def _exams(planes: pd.DataFrame) -> pd.DataFrame:
-    """One row per patient: how many scans, and which planes none of them shows."""
+def _exams(planes: pd.DataFrame, failed: Sequence[str]) -> pd.DataFrame:
+    """One row per patient: how many scans were read and how many not, and which planes none of them shows.
+
+    `failed`: the patient of each scan that could not be read. The names of planes stand between semicolons.
+    """
     order = list(dict.fromkeys(planes["plane"]))
     rows = []
-    for patient, own in planes.groupby("patient_id", sort=True):
+    for patient in sorted({*planes["patient_id"], *failed}):
+        own = planes[planes["patient_id"] == patient]
         found = set(own.loc[own["found"], "plane"])
         rows.append(
             {
                 "patient_id": patient,
                 "scans": own["scan_id"].nunique(),
-                "found": " ".join(plane for plane in order if plane in found),
-                "missing": " ".join(plane for plane in order if plane not in found),
+                "unreadable": failed.count(patient),
+                "found": "; ".join(plane for plane in order if plane in found),
+                "missing": "; ".join(plane for plane in order if plane not in found),
             }
         )
     return pd.DataFrame(rows)

@@ -9,7 +9,6 @@ from ssl_zoo.analysis.album import Album
 from ssl_zoo.analysis.answer import headline_fraction
 from ssl_zoo.analysis.calibration import reliability_table
 from ssl_zoo.analysis.counts import class_names
-from ssl_zoo.analysis.csv_files import write_csv
 from ssl_zoo.analysis.figures.confusion import confusion_table
 from ssl_zoo.analysis.figures.reliability import FEWEST
 from ssl_zoo.analysis.findings import Findings
@@ -141,7 +140,7 @@ def _calibration(album: Album, run: Run, found: Findings, starts: Starts) -> Non
             (str(row["init"]), str(row["backbone"]), float(row["fraction"])): float(row["ece"])
             for row in pick(found.measures, mode=mode, cohort=cohort).to_dict("records")
         }
-        write_csv(album.folder / f"calibration_{mode}.csv", bins)
+        album.numbers(f"calibration_{mode}", bins)
         caption = (
             "Test images sorted by how sure the classifier was (its largest probability); upwards the share of them"
             " that it got right. On the dotted line confidence can be taken at its word; below it the classifier is too"
@@ -176,5 +175,5 @@ def _confusions(album: Album, run: Run, estimates: Estimates, starts: Starts) ->
         )
         title = f"{mode_title(mode)} with {percent(fraction)} of the labels"
         counts = confusion_table(run.results, run.predictions, mode=mode, fraction=fraction, cohort=cohort)
-        write_csv(album.folder / f"confusion_{mode}.csv", counts)
+        album.numbers(f"confusion_{mode}", counts)
         album.add(f"confusion_{mode}", matrices, title, caption, csv=f"confusion_{mode}")

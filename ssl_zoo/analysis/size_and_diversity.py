@@ -8,7 +8,8 @@ an intercept for every method:
 
 so a slope is what a doubling brings. Encoders of one store share its frames, so stores are what is resampled for the
 intervals: 95 % percentile bootstrap over stores, expanded for few stores (`bootstrap.tails`), every encoder of a drawn
-store coming along.
+store coming along. Stores that draw their scans with one `frames.seed` hold nested sets of them, one draw for each
+number of scans, and are taken for independent here, so that no interval says what another draw would bring.
 """
 
 from __future__ import annotations

@@ -28,26 +28,49 @@ PAIR_COLUMNS += ["difference", "low", "high", "p_value", "p_holm"]
 
 
 @dataclass(frozen=True)
+class Gap:
+    """Macro-F1 of one point less that of another, on the folds and seeds that both have; NaN where they share none.
+
+    `samples` [R]: the same under every resample of patients; `n_patients`: how many these cells test.
+    """
+
+    difference: float
+    samples: Floats
+    n_patients: int
+
+
+@dataclass(frozen=True)
 class Estimates:
     """Macro-F1 per (init, backbone, mode, fraction, cohort) with intervals, and the resamples behind them.
 
-    `table`: POINT columns, `method`, `n_cells`, `n_train_patients`, `n_test_patients`, `pooled` (whether folds made one
-    confusion matrix), `f1_macro`, `low`, `high`, and against the baseline of the same backbone `difference`,
-    `difference_low`, `difference_high`, `p_value`, `p_holm` (NaN for the baseline itself, and wherever predictions or
-    the baseline are missing).
+    `table`: POINT columns, `method`, `n_cells`, `n_missing` (cells of the setting that it lacks), `n_train_patients`,
+    `n_test_patients` (that its cells test), `pooled` (whether folds made one confusion matrix), `f1_macro`, `low`,
+    `high`, and against the baseline of the same backbone `difference`, `difference_low`, `difference_high`, `p_value`,
+    `p_holm` (NaN for the baseline itself, and wherever predictions or the baseline are missing).
     `samples` [rows of table, R]: the resampled macro-F1; `differences` [rows, R]: the resampled differences.
     `pairs`: PAIR_COLUMNS, `p_holm` corrected over all pairs of a mode, fraction and cohort: each two inits of a
     setting on the cells that both have, `difference` being that of `init` less that of `other`.
+    `uneven`: the gaps of those row numbers, the smaller first, of which one lacks a cell that the other has.
     """
 
     table: pd.DataFrame
     samples: Floats
     differences: Floats
     pairs: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=PAIR_COLUMNS))
+    uneven: dict[tuple[int, int], Gap] = field(default_factory=dict)
 
     def rows(self, **where: object) -> NDArray[np.int64]:
         """Row numbers whose columns equal the given values, for example `rows(mode="linear", fraction=1.0)`."""
         return pick(self.table, **where).index.to_numpy(np.int64)
+
+    def gap(self, first: int, second: int) -> Gap:
+        """The gap of two points of one setting, by row number; paired by patient, on the cells that both have."""
+        known = self.uneven.get((min(first, second), max(first, second)))
+        if known is not None:
+            return known if first < second else Gap(-known.difference, -known.samples, known.n_patients)
+        scores, patients = self.table["f1_macro"], self.table["n_test_patients"].iloc[[first, second]]
+        difference = float(scores.iloc[first] - scores.iloc[second])
+        return Gap(difference, self.samples[first] - self.samples[second], int(patients.min()))
 
 
 def estimate(
@@ -68,22 +91,25 @@ def estimate(
     pairs: list[dict[str, object]] = []
     samples: list[Floats] = []
     differences: list[Floats] = []
+    uneven: dict[tuple[int, int], Gap] = {}
     for cells in cells_by_setting(results, predictions, replicates=replicates, seed=seed):
+        compared, gaps = _pairs(cells, len(rows))
+        _holm_column(compared)
+        pairs += compared
+        uneven |= gaps
         found = _points(cells, baseline)
         _holm_column([row for row, _, _ in found])
         for row, sample, difference in found:
             rows.append(row)
             samples.append(sample)
             differences.append(difference)
-        compared = _pairs(cells)
-        _holm_column(compared)
-        pairs += compared
     empty = np.zeros((0, replicates))
     return Estimates(
         pd.DataFrame(rows),
         np.array(samples) if rows else empty,
         np.array(differences) if rows else empty,
         pd.DataFrame(pairs, columns=PAIR_COLUMNS),
+        uneven,
     )
 
 
@@ -91,55 +117,66 @@ def _points(cells: SettingCells, baseline: str) -> list[tuple[dict[str, object],
     """One (row, samples, differences) per init and backbone of one (mode, fraction, cohort)."""
     found = []
     group = cells.rows
+    places = len(group[["fold", "seed"]].drop_duplicates())
     for key, own in group.groupby(START, sort=True).indices.items():
         init, backbone = key  # type: ignore[misc]
         base = np.flatnonzero((group["init"] == baseline) & (group["backbone"] == backbone))
-        score = cells.f1(own)
-        gap = _gap(cells, own, base) if init != baseline else np.full(len(score), np.nan)
-        low, high = interval(score[1:], cells.n_patients)
-        gap_low, gap_high = interval(gap[1:], cells.n_patients)
+        score, n_patients = cells.f1(own), cells.n_patients(own)
+        gap = _gap(cells, *cells.shared(own.tolist(), base.tolist() if init != baseline else []))
+        low, high = interval(score[1:], n_patients)
+        gap_low, gap_high = interval(gap.samples, gap.n_patients)
         first = group.iloc[own[0]]
+        networks = group["pretrain_seed"].iloc[own].nunique(dropna=False) if "pretrain_seed" in group else 1
         row = {
             **{name: first[name] for name in POINT},
             "method": first.get("method", ""),
             "n_cells": len(own),
-            "n_test_patients": cells.n_patients,
+            "n_missing": networks * places - len(own),
+            "n_test_patients": n_patients,
             "n_train_patients": float(group["n_train_patients"].iloc[own].mean()),
             "pooled": cells.pooled,
             "f1_macro": float(score[0]),
             "low": low,
             "high": high,
-            "difference": float(gap[0]),
+            "difference": gap.difference,
             "difference_low": gap_low,
             "difference_high": gap_high,
-            "p_value": bootstrap_p(gap[1:], cells.n_patients),
+            "p_value": bootstrap_p(gap.samples, gap.n_patients),
         }
-        found.append((row, score[1:], gap[1:]))
+        found.append((row, score[1:], gap.samples))
     return found
 
 
-def _gap(cells: SettingCells, own: NDArray[np.int64], other: NDArray[np.int64]) -> Floats:
-    """Macro-F1 of some cells less that of others `[1 + R]`, on the folds and seeds that both have; NaN without any."""
-    ours, theirs = cells.shared(own.tolist(), other.tolist())
-    return cells.f1(ours) - cells.f1(theirs) if ours else np.full(1 + cells.replicates, np.nan)
+def _gap(cells: SettingCells, ours: list[int], theirs: list[int]) -> Gap:
+    """The gap of some cells to others of the same folds and seeds."""
+    if not ours:
+        return Gap(float("nan"), np.full(cells.replicates, np.nan), 0)
+    gap = cells.f1(ours) - cells.f1(theirs)
+    return Gap(float(gap[0]), gap[1:], min(cells.n_patients(ours), cells.n_patients(theirs)))
 
 
-def _pairs(cells: SettingCells) -> list[dict[str, object]]:
-    """Each two inits of a setting, in the order of the alphabet."""
+def _pairs(cells: SettingCells, first_row: int) -> tuple[list[dict[str, object]], dict[tuple[int, int], Gap]]:
+    """Each two inits of a setting, in the order of the alphabet, and `Estimates.uneven` of them.
+
+    `first_row`: that of the setting's first init in the table.
+    """
     setting = {name: cells.rows[name].iloc[0] for name in ("mode", "fraction", "cohort")}
-    rows = []
-    for (one, own), (two, other) in itertools.combinations(cells.rows.groupby(START, sort=True).indices.items(), 2):
-        gap = _gap(cells, own, other)
-        if np.isnan(gap[0]):
+    rows, uneven = [], {}
+    starts = enumerate(cells.rows.groupby(START, sort=True).indices.items(), first_row)
+    for (i, (one, own)), (j, (two, other)) in itertools.combinations(starts, 2):
+        ours, theirs = cells.shared(own.tolist(), other.tolist())
+        gap = _gap(cells, ours, theirs)
+        if len(ours) < len(own) or len(theirs) < len(other):
+            uneven[i, j] = gap
+        if np.isnan(gap.difference):
             continue
-        low, high = interval(gap[1:], cells.n_patients)
+        low, high = interval(gap.samples, gap.n_patients)
         names = dict(zip((*START, "other", "other_backbone"), (*one, *two), strict=True))  # type: ignore[misc]
-        n_cells = len(cells.shared(own.tolist(), other.tolist())[0])
         rows.append(
-            {**setting, **names, "n_cells": n_cells, "difference": float(gap[0]), "low": low, "high": high}
-            | {"p_value": tail_p(gap[1:], cells.n_patients)}
+            {**setting, **names, "n_cells": len(ours), "difference": gap.difference, "low": low, "high": high}
+            | {"p_value": tail_p(gap.samples, gap.n_patients)}
         )
-    return rows
+    return rows, uneven
 
 
 def _holm_column(rows: list[dict[str, object]]) -> None:

@@ -14,6 +14,7 @@ from ssl_zoo.analysis.measures import MEASURES, measure_points
 from ssl_zoo.analysis.statistics import pick
 from ssl_zoo.analysis.style import mode_order, percent
 
+BY_IMAGE = "by image, for the planes name no patients"
 Record = dict[Any, Any]
 
 
@@ -25,6 +26,11 @@ class Table:
     rows: list[list[str]]
     numeric: int = 1  # the first column that holds numbers
     strong: frozenset[tuple[int, int]] = frozenset()
+
+
+def unit_of(results: pd.DataFrame) -> str:
+    """What planes were split and resampled by: "patient", or "image" where they name no patients."""
+    return "image" if "unit" in results and (results["unit"] == "image").any() else "patient"
 
 
 def summary_table(
@@ -45,7 +51,7 @@ def summary_table(
     rows = pick(results, cohort=cohort)
     if rows.empty:
         return f"no results for the {cohort} test cohort yet"
-    unit = "image" if "unit" in rows and (rows["unit"] == "image").any() else "patient"
+    unit = unit_of(rows)
     points = measure_points(rows, predictions, replicates=0)
     points = points if measure in MEASURES else rows
     order = start_order(looks_of(rows))
@@ -70,7 +76,7 @@ def summary_table(
         for parts in zip(*blocks, strict=True)
     ]
     name = "macro-F1" if measure == "f1_macro" else measure
-    marked = "; by image, for the planes name no patients" if unit == "image" else ""
+    marked = f"; {BY_IMAGE}" if unit == "image" else ""
     how = "mean over n cells (seeds and folds)"
     if measure in MEASURES and measure != "auroc_macro" and points["pooled"].all():
         how = "from n cells: folds pooled, mean over seeds"

@@ -11,7 +11,7 @@ from ssl_zoo.analysis.contest import SIGNIFICANT, Contest
 from ssl_zoo.analysis.labels_saved import AT_SMALLEST, NOT_REACHED
 from ssl_zoo.analysis.statistics import pick
 from ssl_zoo.analysis.style import about, number, percent
-from ssl_zoo.analysis.wording import FEW, Names, setting_in_words, span
+from ssl_zoo.analysis.wording import FEW, Names, setting_in_words, span, words
 
 
 def three_sentences(
@@ -26,34 +26,40 @@ def three_sentences(
 
 
 def winner_sentence(contest: Contest, names: Names, mode: str, fraction: float) -> str:
-    """Who is worth using, with the score, the gain and their intervals; or that nobody is shown to be."""
+    """Who is worth using, with the score, the gain and their intervals; or that nobody is shown to be.
+
+    Where an untrained network of whatever backbone scores higher, no one is called worth using, and it is named.
+    """
+    told = f"{setting_in_words(mode, fraction, contest.rows)}, {_winner(contest, names)}"
+    above = [f"{names.of(row)}, {_score(row)}" for _, row in contest.above.iterrows()]
+    return f"{told}; higher still without any pre-training: {words(above)}." if above else f"{told}."
+
+
+def _winner(contest: Contest, names: Names) -> str:
     rows = contest.rows
     best: Any = rows.iloc[0]
-    setting, who = setting_in_words(mode, fraction, rows), names.of(best)
-    score = f"macro-F1 {number(best['f1_macro'])}{span(best['low'], best['high'])}"
+    who, score, gain = names.of(best), _score(best), _gain(best)
     if not contest.has_intervals:
-        return f"{setting}, {who} scores highest so far ({score}); its significance is not known without predictions."
+        return f"{who} scores highest so far ({score}); its significance is not known without predictions"
+    highest = f"{who} scores highest, {score}{gain}"
     if not rows["p_holm"].notna().any():
-        return f"{setting}, {who} scores highest, {score}; no untrained baseline of its backbone has run."
-    gain = _gain(best)
+        return highest
     useful = useful_rows(rows)
     if useful.empty:
-        told = f": {who}, the highest, has {score}, {gain}" if gain else ""
-        return f"{setting}, no init is shown to be better than an untrained network of its own backbone{told}."
-    verb = "is" if len(useful) == 1 else "are"
-    better = f"{names.some(useful, rows)} {verb} better than untrained"
+        nobody = "no init is shown to be better than an untrained network of its own backbone"
+        return f"{nobody}: {who}, the highest, has {score}{gain}"
+    better = f"{names.some(useful, rows)} {'is' if len(useful) == 1 else 'are'} better than untrained"
     top = rows.loc[[best.name, *contest.tied]]
     if len(top) == len(rows) > 1 or len(top) > 4:
-        return f"{setting}, {better}, but no single winner can be named; {who} scores highest, {score}, {gain}."
+        return f"{better}, but no single winner can be named; {highest}"
     if best.name not in useful.index:
-        return (
-            f"{setting}, {better}; {who} scores highest, {score}, but not significantly above its own backbone"
-            f"{f' ({gain})' if gain else ''}."
-        )
-    if len(top) == 1:
-        worth = "the one to use" if len(rows) > 1 else "worth using"
-        return f"{setting}, {who} is {worth}: {score}, {gain}."
-    return f"{setting}, {names.list(top)} lead, tied; {who} scores highest, {score}, {gain}."
+        doubt = ", but is not significantly above its own backbone" if np.isfinite(best["difference"]) else ""
+        return f"{better}; {highest}{doubt}"
+    if len(top) > 1:
+        return f"{names.list(top)} lead, tied; {highest}"
+    if len(contest.above):
+        return highest
+    return f"{who} is {'the one to use' if len(rows) > 1 else 'worth using'}: {score}{gain}"
 
 
 def useful_rows(rows: pd.DataFrame) -> pd.DataFrame:
@@ -61,11 +67,16 @@ def useful_rows(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.loc[(rows["p_holm"] < SIGNIFICANT) & (rows["difference"] > 0)]
 
 
-def _gain(best: Any) -> str:
-    if not np.isfinite(best["difference"]):
-        return ""
-    limits = span(best["difference_low"], best["difference_high"], sign=True, before="")
-    return f"{number(best['difference'], sign=True)}{limits} over untrained"
+def _score(row: Any) -> str:
+    return f"macro-F1 {number(row['f1_macro'])}{span(row['low'], row['high'])}"
+
+
+def _gain(row: Any) -> str:
+    """The gain to follow a score, or why there is none."""
+    if not np.isfinite(row["difference"]):
+        return "; no untrained network of its backbone has been run"
+    limits = span(row["difference_low"], row["difference_high"], sign=True, before="")
+    return f", {number(row['difference'], sign=True)}{limits} over untrained"
 
 
 def labels_sentence(contest: Contest, saved: pd.DataFrame, names: Names) -> str:

@@ -49,20 +49,20 @@ def variant_effects(estimates: Estimates, starts: Starts) -> pd.DataFrame:
     table = estimates.table
     for keys, group in table.groupby(["mode", "fraction", "cohort"], sort=False):
         place = dict(zip(_starts(group), group.index, strict=True))
-        patients = int(group["n_test_patients"].iloc[0])
         found = []
         for pairs in variant_pairs(starts):
             both = [(place[one], place[other]) for one, other in pairs.starts if one in place and other in place]
-            if not both:
+            gaps = [estimates.gap(one, other) for one, other in both]
+            gaps = [gap for gap in gaps if np.isfinite(gap.difference)]  # without those that share no cell
+            if not gaps:
                 continue
-            ours, theirs = (np.array(side) for side in zip(*both, strict=True))
-            f1 = table["f1_macro"].to_numpy()
-            samples = (estimates.samples[ours] - estimates.samples[theirs]).mean(0)
+            samples = np.stack([gap.samples for gap in gaps]).mean(0)
+            patients = min(gap.n_patients for gap in gaps)
             low, high = interval(samples, patients)
             found.append(
                 dict(zip(("mode", "fraction", "cohort"), keys, strict=True))  # type: ignore[call-overload]
-                | {"variant": pairs.variant, "first": pairs.first, "methods": len(both)}
-                | {"difference": float((f1[ours] - f1[theirs]).mean()), "low": low, "high": high}
+                | {"variant": pairs.variant, "first": pairs.first, "methods": len(gaps)}
+                | {"difference": float(np.mean([gap.difference for gap in gaps])), "low": low, "high": high}
                 | {"p_value": bootstrap_p(samples, patients)}
             )
         for row, p in zip(found, holm([row.pop("p_value") for row in found]), strict=True):

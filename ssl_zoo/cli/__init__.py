@@ -30,6 +30,9 @@ __all__ = [
     "zoo",
 ]
 
+FULL_OR_CLOSED = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
+OTHER_KIND = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST)  # a folder where a file should go, or the other way round
+
 
 def main() -> None:
     """The entry point of `ssl-zoo`: every error that a user can mend is one sentence, and `--debug` shows the rest."""
@@ -45,13 +48,11 @@ def main() -> None:
             print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
-        if debug or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
+        if debug or error.errno not in (*FULL_OR_CLOSED, *OTHER_KIND):
             raise
         place = f" ({error.filename})" if error.filename else ""
-        print(
-            f"error: {error.strerror}{place}; nothing half-written is left, run again to go on",
-            file=sys.stderr,
-        )
+        then = "name another place" if error.errno in OTHER_KIND else "run again to go on"
+        print(f"error: {error.strerror}{place}; nothing half-written is left, {then}", file=sys.stderr)
         sys.exit(2)
 
 

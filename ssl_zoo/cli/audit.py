@@ -35,13 +35,13 @@ def audit(
     """
     from ssl_zoo.config import load_experiment
     from ssl_zoo.grid.audit import AUDIT
-    from ssl_zoo.grid.run import only_runner
+    from ssl_zoo.grid.only_runner import only_runner
     from ssl_zoo.grid.study import audited
     from ssl_zoo.planes.audit import refusals
 
     loaded = load_experiment(experiment, overrides or [])
     with replying(as_json) as reply:
-        with only_runner(loaded.run_folder):
+        with only_runner(loaded):
             found = audited(loaded, progress=not quiet)
         leaks, allowed = refusals(found), loaded.planes.audit == "warn"
         notes = [finding for finding in found if finding not in leaks]

@@ -16,6 +16,10 @@ from ssl_zoo.errors import UserError
 if TYPE_CHECKING:
     from ssl_zoo.scans.store import FrameStore
 
+PatientPattern = Annotated[str | None, typer.Option(help="Regex over the path; its group is the patient.")]
+Fps = Annotated[float | None, typer.Option(help="Frames a second of scans that do not tell; 25 without.", min=0.001)]
+AllowOutside = Annotated[bool, typer.Option("--allow-outside", help="Follow paths out of the folder.")]
+
 
 @app.command()
 def phantom(
@@ -48,17 +52,18 @@ def frames(
     size: Annotated[int | None, typer.Option(help="Pixels of a side; the aspect ratio is kept.")] = None,
     channels: Annotated[int | None, typer.Option(help="1: grey, 3: colour.")] = None,
     clean: Annotated[bool, typer.Option("--clean", help="Mask and inpaint; drop frames that show nothing.")] = False,
-    patient_pattern: Annotated[str | None, typer.Option(help="Regex over the path; its group is the patient.")] = None,
-    fps: Annotated[float, typer.Option(help="Frames a second of scans that do not tell.")] = 25.0,
-    allow_outside: Annotated[bool, typer.Option("--allow-outside", help="Follow paths out of the folder.")] = False,
-    workers: Annotated[int | None, typer.Option(help="Processes; one for each core without.")] = None,
+    patient_pattern: PatientPattern = None,
+    fps: Fps = None,
+    allow_outside: AllowOutside = False,
+    workers: Annotated[int | None, typer.Option(help="Processes; one for each core without.", min=1)] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Only the frame store: of a folder of scans or a scan table; or an experiment's, with its planes and splits.
 
     A store that is being built keeps its parts in the hidden folder .NAME.parts beside it, and nothing anywhere else;
-    run the same command again to go on where it was stopped. Any other key of `frames` may follow, also cleaning's.
+    run the same command again to go on where it was stopped, and to try again scans that were left out for want of a
+    package or memory or by a failing disk. Any other key of `frames` may follow, also cleaning's.
 
     Example: ssl-zoo frames /data/scans --out stores/scans --per-scan 16 --clean cleaning.duplicates=store
 
@@ -69,14 +74,19 @@ def frames(
     keys = {"sampler": sampler, "per_scan": per_scan, "size": size, "channels": channels}
     keys = {key: value for key, value in keys.items() if value is not None}
     if source.suffix.lower() in (".yaml", ".yml"):
-        if out is not None or keys or clean or patient_pattern:
-            raise UserError(f"{source} is an experiment: its run folder holds the store; write keys, as frames.size=64")
+        given = [out, *keys.values(), patient_pattern, fps, workers]
+        if clean or allow_outside or any(value is not None for value in given):
+            raise UserError(
+                f"{source} is an experiment: its run folder holds the store; write keys, as frames.size=64, "
+                "scans.fps=50, scans.allow_outside=true or compute.workers=4"
+            )
         with replying(as_json) as reply:
             reply(_frames_of_experiment(source, overrides, quiet))
         return
 
     from ssl_zoo.config.frames import frames_config
     from ssl_zoo.grid.stores import make_store
+    from ssl_zoo.scans.base import DEFAULT_FPS
     from ssl_zoo.scans.cleaning import CleaningSettings
     from ssl_zoo.scans.diversity import known_diversity
     from ssl_zoo.scans.table import read_scans
@@ -86,7 +96,7 @@ def frames(
     usual = {"cleaning": dataclasses.asdict(CleaningSettings())} if clean else {}
     config = frames_config(keys | usual, overrides or [])
     with replying(as_json) as reply:
-        scans = read_scans(source, patient_pattern, fps=fps, allow_outside=allow_outside)
+        scans = read_scans(source, patient_pattern, fps=fps or DEFAULT_FPS, allow_outside=allow_outside)
         for warning in scans.warnings:
             print(f"note: {warning}", file=sys.stderr)
         store = make_store(scans, out, config, workers=workers, progress=not quiet)
@@ -98,7 +108,9 @@ def frames(
         if store.dropped:
             print("dropped: " + ", ".join(f"{count} frames ({reason})" for reason, count in store.dropped.items()))
         if store.skipped:
-            print(f"skipped: {len(store.skipped)} scans; {out / 'report.csv'} says why")
+            again = sum(entry.get("again", False) for entry in store.skipped)
+            more = f"; {again} of them are tried again by the next run" if again else ""
+            print(f"skipped: {len(store.skipped)} scans; {out / 'report.csv'} says why{more}")
         reply(_facts(store) | {"diversity": diversity.whole})
 
 
@@ -121,23 +133,31 @@ def clean(
     overrides: Overrides = None,
     out: Annotated[Path, typer.Option(help="The contact sheet to write, a PNG.")] = Path("cleaning.png"),
     most: Annotated[int, typer.Option(help="Scans on the sheet, spread over the table.")] = 12,
+    patient_pattern: PatientPattern = None,
+    fps: Fps = None,
+    allow_outside: AllowOutside = False,
 ) -> None:
-    """Draw what cleaning does to some scans, step by step; writes no store.
+    """Draw what `frames --clean` does to some scans, step by step; writes no store.
 
     Example: ssl-zoo clean /data/scans --out cleaning.png cleaning.overlays=keep
     """
-    from ssl_zoo.analysis.cleaning_sheet import draw_cleaning_sheet
+    from ssl_zoo.analysis.cleaning_sheet import NOT_SHOWN, draw_cleaning_sheet
     from ssl_zoo.config.frames import frames_config
-    from ssl_zoo.grid.stores import cleaning_settings
+    from ssl_zoo.grid.stores import cleaning_settings, sampler_settings
+    from ssl_zoo.scans.base import DEFAULT_FPS
     from ssl_zoo.scans.cleaning import CleaningSettings
+    from ssl_zoo.scans.ingest import IngestSettings
     from ssl_zoo.scans.table import read_scans
 
     config = frames_config({"cleaning": dataclasses.asdict(CleaningSettings())}, overrides or [])
-    scans = read_scans(source, "(.*)")  # patients do not matter here
-    for row in draw_cleaning_sheet(scans, cleaning_settings(config), out, most=most):
-        words = "; ".join(filter(None, (row.note, row.counts and f"dropped {row.counts}")))
-        print(f"{row.name}: {words or 'nothing to note'}")
-    print(out)
+    settings = IngestSettings(
+        sampler_settings(config), config.size, config.channels, config.decoder, cleaning_settings(config)
+    )
+    # What reading them warns of, `frames` tells; here patients do not matter.
+    scans = read_scans(source, patient_pattern, fps=fps or DEFAULT_FPS, allow_outside=allow_outside)
+    for row in draw_cleaning_sheet(scans, settings, out, most=most):
+        print(f"{row.name}: {row.words or f'nothing to note in {row.judged} frames'}")
+    print(f"{NOT_SHOWN}\n{out}")
 
 
 @app.command()

@@ -9,7 +9,7 @@ import typer
 
 from ssl_zoo.cli.app import AsJson, app, replying
 from ssl_zoo.cli.zoo import fact
-from ssl_zoo.errors import unknown
+from ssl_zoo.errors import UserError, unknown
 
 if TYPE_CHECKING:
     from ssl_zoo.encoders.entry import Entry
@@ -76,11 +76,13 @@ def _imagenet(name: str, spec: ImageNetSpec) -> str:
     """Of `imagenet@resnet50` the licence that timm gives; of a file whether it fits. Nothing is fetched."""
     import timm
 
-    from ssl_zoo.encoders.load import load_encoder
+    from ssl_zoo.encoders.imagenet import check_imagenet, own_size
 
+    if spec.file and not spec.backbone:
+        raise UserError(f"'{name}': which network? Write 'imagenet@resnet50:{spec.file}' or another model of timm")
     if spec.file:
-        count = len(load_encoder(name).backbone.state_dict())  # refused unless every key matches
-        return f"{name}: {count} matched, 0 missing, 0 unexpected; the classifier is left out"
+        account = check_imagenet(spec.backbone, spec.file, size=own_size(spec.backbone), channels=3)
+        return f"{name}: {account.sentence()}"
     if not spec.backbone:
         return IMAGENET
     config = timm.get_pretrained_cfg(spec.backbone)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ssl_zoo.cli.app import Quiet, RunFolder, app
+from ssl_zoo.cli.app import AsJson, Quiet, RunFolder, app, replying
 from ssl_zoo.errors import UserError
 
 
@@ -31,6 +31,7 @@ def explain(
         Path | None, typer.Option(help="Folder to write instead of figures/explain/, which the report shows.")
     ] = None,
     quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Draw where classifiers look, and measure whether these maps mean anything. Needs pytorch-grad-cam.
 
@@ -52,24 +53,27 @@ def explain(
         raise UserError(f"{run_folder}: not a run folder, or one whose data is not prepared yet")
     wanted = list(TECHNIQUES) if technique == ["all"] else technique or ["grad_cam"]
     check_techniques(wanted)
-    study = open_study(run_folder)
-    cells = choose_cells(
-        study, keys=cell or (), inits=init or (), modes=mode or (), fraction=fraction, fold=fold, seed=seed
-    )
-    with tqdm(desc="maps", unit=" images", disable=True if quiet else None) as bar:
-        found = look_into(
-            study,
-            cells,
-            techniques=wanted,
-            per_class=per_class,
-            shown=shown,
-            cohort=cohort,
-            layer=layer,
-            device=device_for(study),
-            out=out,
-            tell=(lambda line: None) if quiet else tqdm.write,
-            step=bar.update,
+    with replying(as_json) as reply:
+        study = open_study(run_folder)
+        cells = choose_cells(
+            study, keys=cell or (), inits=init or (), modes=mode or (), fraction=fraction, fold=fold, seed=seed
         )
-    if not quiet:
-        print(found.text)
-    print(f"{len(found.sheets)} sheets, {len(cells)} classifier(s): {found.folder}")
+        with tqdm(desc="maps", unit=" images", disable=True if quiet else None) as bar:
+            found = look_into(
+                study,
+                cells,
+                techniques=wanted,
+                per_class=per_class,
+                shown=shown,
+                cohort=cohort,
+                layer=layer,
+                device=device_for(study),
+                out=out,
+                tell=(lambda line: None) if quiet else tqdm.write,
+                step=bar.update,
+            )
+        if not quiet:
+            print(found.text)
+        print(f"{len(found.sheets)} sheets, {len(cells)} classifier(s): {found.folder}")
+        keys = [one.key for one in cells]
+        reply({"folder": found.folder, "sheets": found.sheets, "cells": keys, "text": found.text})

@@ -24,6 +24,7 @@ def predict(
     out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("predictions"),
     init: Annotated[str | None, typer.Option(help="With a run folder: which init.")] = None,
     mode: Annotated[str | None, typer.Option(help="With a run folder: linear or finetune.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="With a run folder: of an init with several.")] = None,
     fraction: Annotated[float | None, typer.Option(help="With a run folder: of the labels; all without.")] = None,
     every: Annotated[int, typer.Option(help="Look at every n-th frame.", min=1)] = 1,
     smooth: Annotated[float, typer.Option(help="Smoothing over time, standard deviation in seconds.", min=0)] = 0.15,
@@ -31,7 +32,7 @@ def predict(
     keep: Annotated[float, typer.Option(help="Share of validation images that thresholds keep.", min=0, max=1)] = 0.95,
     truth: Annotated[Path | None, typer.Option(help="Folder of SCAN_ID.csv with frame,plane; gives scores.")] = None,
     patient_pattern: Annotated[str | None, typer.Option(help="Regex over the path; its group is the patient.")] = None,
-    fps: Annotated[float, typer.Option(help="Frames a second of scans that do not tell.")] = 25.0,
+    fps: Annotated[float, typer.Option(help="Frames a second of scans that do not tell.", min=0.001)] = 25.0,
     for_report: Annotated[bool, typer.Option("--for-report", help="Keep the timelines for the run's report.")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -45,7 +46,7 @@ def predict(
 
     Example: ssl-zoo predict runs/mine/cells/0123abcd.json /data/exam7 --out exam7 --json
     """
-    from ssl_zoo.analysis.scan_findings import Looking, given_scans, keep_for_report, write_findings
+    from ssl_zoo.analysis.scan_findings import Looking, given_scans, keep_for_report, refuse_out, write_findings
     from ssl_zoo.grid.classifiers import choose_cells, device_for, named
     from ssl_zoo.grid.predicting import predictor_of, run_and_key
     from ssl_zoo.grid.study import open_study
@@ -58,16 +59,19 @@ def predict(
             keys=[key] if key else [],
             inits=[init] if init else [],
             modes=[mode] if mode else [],
+            backbone=backbone,
             fraction=fraction,
         )
         if len(found) > 1:
             some = ", ".join(named(one) for one in found[:6])
             raise UserError(
-                f"{run}: {len(found)} classifiers ({some}...); choose one with --init and --mode, or name a cell"
+                f"{run}: {len(found)} classifiers ({some}{'...' if len(found) > 6 else ''}); choose one with --init, "
+                "--mode and --backbone, or name a cell"
             )
-        looked_at = given_scans(scans, patient_pattern, fps)
-        looking = Looking(every=every, smooth_s=smooth, least_s=least, fps=fps, truth=truth)
         tell = (lambda line: None) if quiet else (lambda line: print(line, file=sys.stderr))
+        looked_at = given_scans(scans, patient_pattern, fps, tell=tell)
+        refuse_out(out, looked_at, scans)
+        looking = Looking(every=every, smooth_s=smooth, least_s=least, truth=truth)
         predictor = predictor_of(study, found[0], device_for(study), keep=keep, tell=tell)
         started = time.monotonic()
         outcome = write_findings(predictor, looked_at, out, looking, progress=not quiet)

@@ -19,6 +19,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="Where the page of several runs goes; beside the first without.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Draw the figures and write report.html of a run folder again, or one page that compares several runs.
 
@@ -28,15 +29,19 @@ def report(
     """
     from ssl_zoo.analysis.report import write_report
 
-    if len(run_folders) == 1:
-        if out is not None:
-            raise UserError("--out is for several runs; the report of one run is report.html in its folder")
-        page = write_report(run_folders[0])
-    else:
-        from ssl_zoo.analysis.compare import write_comparison
+    with replying(as_json) as reply:
+        if len(run_folders) == 1:
+            if out is not None:
+                raise UserError("--out is for several runs; the report of one run is report.html in its folder")
+            page = write_report(run_folders[0])
+        else:
+            from ssl_zoo.analysis.compare import write_comparison
 
-        page = write_comparison(run_folders, out)
-    print(page)
+            if out is not None and out.is_dir():
+                raise UserError(f"--out {out}: this is a folder; name the page, as in {out / 'comparison.html'}")
+            page = write_comparison(run_folders, out)
+        print(page)
+        reply({"page": page, "runs": run_folders})
 
 
 @app.command()

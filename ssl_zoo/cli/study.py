@@ -211,11 +211,11 @@ def _write_report(run: Path, *, changed: bool) -> Path:
 
 def prepared(experiment: Experiment, quiet: bool) -> Study:
     """The study with its frame store, planes and splits, made where they are missing."""
-    from ssl_zoo.grid.run import only_runner
+    from ssl_zoo.grid.only_runner import only_runner
     from ssl_zoo.grid.study import check_inputs, prepare
 
     check_inputs(experiment)
-    with only_runner(experiment.run_folder):
+    with only_runner(experiment):
         return prepare(experiment, progress=not quiet)
 
 

@@ -49,6 +49,7 @@ class Entry:
     fill: Mapping[str, float] = field(default_factory=dict)
     other_sizes: bool = True  # whether position tables can be resampled for another input size
     with_labels: tuple[str, ...] = ()  # of `pretraining_data`: those whose labels or masks were used as well
+    tested_on: tuple[str, ...] = ()  # of `pretraining_data`: those of which its authors kept a test part out
     not_seen: tuple[str, ...] = ()  # data sets that its authors left out, or that its published list does not name
     data_is_known: bool = True  # whether `pretraining_data` is the whole list, so that what it lacks was not seen
     inferred: tuple[str, ...] = ()  # what we conclude, and nobody wrote

@@ -1,4 +1,4 @@
-"""Encoders for other programs: timm's keys, torchvision's keys, ONNX. Each file is checked against the encoder.
+"""Encoders for other programs, with timm's keys, torchvision's keys or as ONNX, and for our own, as a folder.
 
 A file is written only when the network that a reader would build from it gives the encoder's own features.
 """
@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ssl_zoo.encoders.backbones import OWN, SMALL, is_transformer
-from ssl_zoo.encoders.files import Encoder
+from ssl_zoo.encoders.files import Encoder, load_encoder, save_encoder
 from ssl_zoo.errors import UserError, unknown
 from ssl_zoo.files import replacing
 
@@ -45,23 +45,24 @@ class Exported:
 
 
 def export_encoder(encoder: Encoder, out: Path, format: str) -> Exported:
-    """Write `encoder` to the file `out`, whole or not at all, in one of FORMATS.
+    """Write `encoder` to the file or folder `out`, whole or not at all, in one of FORMATS.
 
     timm: safetensors with the keys of the timm model without classifier. torchvision: safetensors with torchvision's
     keys, without `fc` or `classifier`; a grey encoder's first layer is spread over three equal channels, as torchvision
-    takes. onnx: images 0..1 `[B, C, size, size]` to features `[B, D]`, normalisation included.
+    takes. onnx: images 0..1 `[B, C, size, size]` to features `[B, D]`, normalisation included. folder: an encoder
+    folder, for any encoder.
 
-    Raises UserError for a format or suffix that is not known, a network that the format does not have, a package that
-    is missing, and where the file's features differ from the encoder's by more than TOLERANCE.
+    Raises UserError for a format or suffix that is not known, a folder that is there, a network that the format does
+    not have, a package that is missing, and where the file's features differ from the encoder's by more than TOLERANCE.
     """
     if format not in FORMATS:
         raise unknown("format", format, FORMATS)
     write, suffix = FORMATS[format]
     out = Path(out)
-    if out.suffix.lower() != suffix:
+    if suffix and out.suffix.lower() != suffix:
         raise UserError(f"{out}: the format {format} is written as {suffix}; name the file so")
     if out.is_dir():
-        raise UserError(f"{out}: is a folder; --out names a file")
+        raise UserError(f"{out}: is a folder; --out names {'a file' if suffix else 'a new one'}")
     encoder = encoder.eval().cpu()
     with replacing(out) as part, torch.no_grad():
         features, usage = write(encoder, part)
@@ -82,7 +83,7 @@ def timm_arguments(encoder: Encoder) -> tuple[str, dict[str, Any]]:
     if card.backbone in OWN:
         raise UserError(
             f"export: '{card.backbone}' is a network of ssl_zoo's own that timm does not have; "
-            "--format onnx writes it for any runtime"
+            "--format onnx writes it for any runtime, --format folder for ssl_zoo"
         )
     name, arguments = SMALL.get(card.backbone, (card.backbone, {}))
     arguments = {"num_classes": 0, **arguments, **card.arguments, "in_chans": card.channels}
@@ -178,6 +179,17 @@ session = onnxruntime.InferenceSession("FILE")
     return torch.from_numpy(np.asarray(features)), code
 
 
+def _write_folder(encoder: Encoder, path: Path) -> tuple[Tensor, str]:
+    save_encoder(path, encoder.backbone, encoder.card)
+    code = """```python
+import ssl_zoo
+
+encoder = ssl_zoo.load_encoder("FILE")  # or as an entry of transfer.inits
+features = encoder(images)  # uint8 or 0..1, [B, H, W] or [B, C, H, W], not normalised
+```"""
+    return load_encoder(path)(_probes(encoder)), code
+
+
 class _FromPixels(nn.Module):
     """An encoder for images 0..1 of its own size: normalisation and backbone, without a branch on shapes."""
 
@@ -213,4 +225,5 @@ FORMATS: dict[str, tuple[Callable[[Encoder, Path], tuple[Tensor, str]], str]] = 
     "timm": (_write_timm, ".safetensors"),
     "torchvision": (_write_torchvision, ".safetensors"),
     "onnx": (_write_onnx, ".onnx"),
+    "folder": (_write_folder, ""),
 }

@@ -27,7 +27,8 @@ class Card:
     """What an encoder is, how it wants its images, and where it comes from.
 
     `mean` and `std` (one value per channel) belong to images scaled to 0..1. `patients` are those whose
-    scans were seen in pre-training; the audit compares them with the test patients.
+    scans were seen in pre-training, or whose labelled planes in fine-tuning; the audit compares them with the test
+    patients.
     """
 
     backbone: str
@@ -46,6 +47,7 @@ class Card:
     arguments: dict[str, Any] = field(default_factory=dict)  # for `build_backbone`, beside size and channels
     fitting: str = "letterbox"  # how images become squares, one of `fitting.FITTINGS`
     resampling: str = "area"  # what scales them, one of `fitting.RESAMPLINGS`
+    finetuned: list[str] = field(default_factory=list)  # sources of planes that it was then trained on with labels
 
     @property
     def fit(self) -> Fit:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import timm
-
 from ssl_zoo.encoders import files
 from ssl_zoo.encoders.entries import PUBLISHED
 from ssl_zoo.encoders.files import Encoder
-from ssl_zoo.encoders.imagenet import imagenet_encoder, parse_imagenet
+from ssl_zoo.encoders.imagenet import imagenet_encoder, own_size, parse_imagenet
 from ssl_zoo.encoders.published import load_published, parse_published
 from ssl_zoo.errors import UserError, unknown
 
@@ -18,8 +16,8 @@ def load_encoder(path_or_spec: Path | str) -> Encoder:
     """An encoder in evaluation mode, on the CPU: calling it maps an image batch to features `[B, D]`.
 
     `path_or_spec`: an encoder folder; a published encoder as `usf_mae:/path/file.pt` or `ultrasam@224:/path/file.pth`
-    (what matched is told on stderr); ImageNet's weights as `imagenet@resnet50`, fetched by timm, or
-    `imagenet@resnet50:/path/file`, for colour images of timm's own size. No code from a file is run.
+    (what matched is told on stderr); ImageNet's weights for colour images of timm's own size, as `imagenet@resnet50`,
+    fetched by timm, or `imagenet@resnet50:/path/file`, told likewise. No code from a file is run.
 
     Raises UserError for a name that is none of these, and where a file is missing, not whole, or does not match to the
     last weight.
@@ -31,8 +29,7 @@ def load_encoder(path_or_spec: Path | str) -> Encoder:
         if (imagenet := parse_imagenet(spec)) is not None:
             if not imagenet.backbone:
                 raise UserError(f"'{spec}': which network? Write 'imagenet@resnet50' or another model of timm")
-            config = timm.get_pretrained_cfg(imagenet.backbone)
-            size = config.input_size[-1] if config is not None else 224
+            size = own_size(imagenet.backbone)
             return imagenet_encoder(imagenet.backbone, size=size, channels=3, file=imagenet.file or None)
         if _is_name(spec):
             hint = "an encoder of your own is a folder that holds backbone.safetensors and encoder.json"

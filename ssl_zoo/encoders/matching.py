@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -79,6 +81,17 @@ def match(
     for key in filled:
         weights[key] = torch.full(tuple(wanted[key]), float(entry.fill[key]))
     return weights, account_for(weights, wanted, left_out=left_out, filled=filled)
+
+
+def say(sentence: str) -> None:
+    """Print what became of a file's keys."""
+    print(sentence, file=sys.stderr)
+
+
+@lru_cache(maxsize=256)
+def say_once(sentence: str) -> None:
+    """Print it, but never twice in a process."""
+    say(sentence)
 
 
 def _renamed(entry: Entry, key: str) -> str:

@@ -43,11 +43,12 @@ def model_card(
     """
     entry = None if card.method else PUBLISHED.get(card.init.partition("@")[0])
     title = entry.title if entry is not None else f"{card.method or card.init} on {card.backbone}"
+    tuned = ", fine-tuned" if card.finetuned else ""
     store = _store(card, folder)
     made_by = f", the {card.role}" if card.method else ""
     seed = f", seed {card.seed}" if card.method or card.init == BASELINE else ""
     sections = [
-        f"# {title}",
+        f"# {title}{tuned}",
         f"An image encoder: {card.channels} channel(s), {card.size} × {card.size} pixels, to a vector of features. "
         f"File: `{exported.path.name}` ({exported.format}); its features agree with the original's to "
         f"{exported.difference:.0e} (relative).",
@@ -55,7 +56,7 @@ def model_card(
             "Network and input",
             {
                 "backbone": card.backbone,
-                "weights": f"{init or card.init}{made_by}{seed}",
+                "weights": f"{init or card.init}{made_by}{seed}{tuned and f'{tuned} from {card.init}'}",
                 "input": f"values 0..1, less {_values(card.mean)}, divided by {_values(card.std)} (per channel)",
                 "images of other shapes": f"{getattr(card, 'fitting', 'letterbox')}, scaled by "
                 f"{getattr(card, 'resampling', 'area')}",
@@ -64,6 +65,7 @@ def model_card(
         ),
         "## How to use it\n\n" + exported.usage,
         _facts("Pre-training data", _published_data(entry) if entry else _data(card, store, synthetic)),
+        _facts("Fine-tuning", _finetuning(card)) if tuned else "",
         _facts("Pre-training method and budget", _published_method(entry) if entry else _budget(card, folder)),
         _scores(card, init or card.init, results),
         "## Licence\n\n" + _licence(card, entry, licence),
@@ -91,6 +93,15 @@ def _data(card: Card, store: dict[str, Any], synthetic: bool) -> dict[str, str]:
     return facts
 
 
+def _finetuning(card: Card) -> dict[str, str]:
+    """What an encoder was trained on with labels, after all else."""
+    return {
+        "labelled planes": ", ".join(card.finetuned),
+        "patients": f"{len(card.patients)}, with those of pre-training where they are known (none of them may be in a "
+        "test set of this encoder)",
+    }
+
+
 def _published_data(entry: Entry) -> dict[str, str]:
     """What a published encoder has seen, as far as that is published."""
     facts = {"data": entry.pretraining, "data sets": ", ".join(entry.pretraining_data) or "not published"}
@@ -115,7 +126,13 @@ def _published_method(entry: Entry) -> dict[str, str]:
 def _licence(card: Card, entry: Entry | None, own: str) -> str:
     """The user's words, and that under which the weights came to him where it is known."""
     if entry is not None:
-        theirs = f"The weights are those of {entry.title}: {entry.licence}. This file is a copy, under the same terms."
+        what = (
+            "They were fine-tuned, so that this file is made from them and no copy: what may be done with it is for "
+            "their terms and for the owners of the labelled planes to say."
+            if card.finetuned
+            else "This file is a copy, under the same terms."
+        )
+        theirs = f"The weights are those of {entry.title}: {entry.licence}. {what}"
     elif card.init == "imagenet" and not card.method:
         config = timm.get_pretrained_cfg(card.backbone)
         name = f"{config.architecture}.{config.tag}" if config is not None else card.backbone
@@ -189,8 +206,9 @@ def _limits(card: Card, synthetic: bool, *, trained_here: bool) -> str:
         verb = "Trained and scored" if trained_here else "Scored"
         lines.append(f"- {verb} on synthetic images: what it scores on them says nothing about patients.")
     lines.append("- Scores hold for the scanners and patients above; measure again on your own before you rely on it.")
-    if card.method:
-        lines.append("- Test it only on patients whose scans it has not seen in pre-training.")
+    if card.method or card.finetuned:
+        seen = " and ".join(["pre-training"] * bool(card.method) + ["fine-tuning"] * bool(card.finetuned))
+        lines.append(f"- Test it only on patients whose scans it has not seen in {seen}.")
     return "\n".join(lines)
 
 

@@ -36,7 +36,10 @@ def known_overlap(encoder_name: str, source_name: str) -> str | None:
         return None
     data = data_set(source_name)
     how = "with labels or masks" if data in entry.with_labels else "without labels"
-    return f"{entry.name} has seen {DATA_SETS.get(data, data)} in its pre-training ({how}), test images included"
+    which = "test images included"
+    if data in entry.tested_on:
+        which = "but for a test part of its authors', which may be another than this one"
+    return f"{entry.name} has seen {DATA_SETS.get(data, data)} in its pre-training ({how}), {which}"
 
 
 def overlap(encoder_name: str, source_name: str) -> str:

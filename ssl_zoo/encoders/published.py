@@ -6,8 +6,6 @@ Weights are never shipped nor fetched.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,10 +17,10 @@ from ssl_zoo.encoders.backbones import build_backbone
 from ssl_zoo.encoders.entries import PUBLISHED
 from ssl_zoo.encoders.entry import Entry, Weights
 from ssl_zoo.encoders.files import Card, Encoder, load_strict
-from ssl_zoo.encoders.matching import Accounting, match
+from ssl_zoo.encoders.matching import Accounting, match, say, say_once
 from ssl_zoo.encoders.overlaps import known_overlap
 from ssl_zoo.encoders.resampling import resample_positions
-from ssl_zoo.encoders.weight_files import read_weights
+from ssl_zoo.encoders.weight_files import mark, read_weights
 from ssl_zoo.errors import UserError, unknown
 from ssl_zoo.files import fingerprint, fingerprint_file
 
@@ -84,7 +82,7 @@ def load_published(spec: str, *, tell: Callable[[str], None] | None = None) -> E
     found = _parsed(spec)
     entry = found.entry
     weights, account = _matched(entry, found.path)
-    (tell or _print)(f"{found.name}: {found.path}: {account.sentence()}")
+    (tell or say)(f"{found.name}: {found.path}: {account.sentence()}")
     backbone = build_backbone(entry.backbone, channels=3, size=found.size, **entry.arguments)
     if found.size != entry.size:
         weights = resample_positions(weights, backbone)
@@ -110,9 +108,9 @@ def check_published(spec: str, *, tell: bool = False) -> Accounting:
     A file that has not changed is read once in each process, and with `tell` its account is printed once.
     """
     found = _parsed(spec)
-    account = _checked(found.entry.name, found.size, *_mark(found.path))
+    account = _checked(found.entry.name, found.size, *mark(found.path))
     if tell:
-        _print_once(f"{found.name}: {found.path}: {account.sentence()}")
+        say_once(f"{found.name}: {found.path}: {account.sentence()}")
     return account
 
 
@@ -121,7 +119,7 @@ def published_fingerprint(spec: str) -> str:
     found = _parsed(spec)
     entry = found.entry
     how = [entry.backbone, dict(entry.arguments), entry.mean, entry.std, entry.fitting, entry.resampling]
-    return fingerprint(["published", VERSION, entry.name, found.size, how, _contents(*_mark(found.path))])
+    return fingerprint(["published", VERSION, entry.name, found.size, how, _contents(*mark(found.path))])
 
 
 def _parsed(spec: str) -> PublishedSpec:
@@ -146,14 +144,6 @@ def _shapes(entry: Entry, size: int) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in model.state_dict().items()}
 
 
-def _mark(path: Path) -> tuple[str, int, int]:
-    """Path, size and time of change of a file: enough to know that it is the one that was read before."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    about = os.stat(path)
-    return str(path), about.st_size, about.st_mtime_ns
-
-
 @lru_cache(maxsize=32)
 def _checked(name: str, pixels: int, path: str, size: int, changed: int) -> Accounting:
     del size, changed
@@ -165,12 +155,3 @@ def _checked(name: str, pixels: int, path: str, size: int, changed: int) -> Acco
 def _contents(path: str, size: int, changed: int) -> str:
     del size, changed
     return fingerprint_file(Path(path))
-
-
-@lru_cache(maxsize=256)
-def _print_once(sentence: str) -> None:
-    _print(sentence)
-
-
-def _print(sentence: str) -> None:
-    print(sentence, file=sys.stderr)

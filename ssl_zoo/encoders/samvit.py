@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, cast
 
 import timm
+from timm.models.vision_transformer_sam import VisionTransformerSAM
 from torch import nn
 
 from ssl_zoo.errors import UserError
@@ -33,3 +34,12 @@ def samvit_mean(*, img_size: int, in_chans: int, **arguments: Any) -> nn.Module:
     )
     cast(Any, model).neck = nn.Identity()
     return model
+
+
+def attention_floats(backbone: nn.Module) -> int:
+    """The most floats that SAM's attention adds to one image, one for every two positions; 0 for other networks."""
+    if not isinstance(backbone, VisionTransformerSAM):
+        return 0
+    layers = [layer for layer in backbone.modules() if hasattr(layer, "rel_pos_h")]
+    sides = [(len(cast(Any, layer).rel_pos_h) + 1) // 2 for layer in layers]
+    return max((cast(Any, layer).num_heads * side**4 for layer, side in zip(layers, sides, strict=True)), default=0)

@@ -6,8 +6,10 @@ Which weights go where follows from the two libraries' module names; the tests h
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
+from typing import Any
 
-from ssl_zoo.encoders.entry import Weights
+from ssl_zoo.encoders.entry import IMAGENET_MEAN, IMAGENET_STD, Weights
 
 VIT = (
     (r"^class_token$", "cls_token"),
@@ -23,18 +25,36 @@ VIT = (
     (r"^heads\.head\.", "head."),
 )
 EFFICIENTNET_HEAD = {"classifier.1.weight": "classifier.weight", "classifier.1.bias": "classifier.bias"}
+# by a block's layers: 1 one convolution, 2 fused (expand, project), 4 inverted residual (expand, depthwise, squeeze,
+# project)
+CONVOLUTIONS = {1: ("conv",), 2: ("conv_exp", "conv_pwl"), 4: ("conv_pw", "conv_dw", "", "conv_pwl")}
+NORMS = {1: ("bn1",), 2: ("bn1", "bn2"), 4: ("bn1", "bn2", "", "bn3")}
+LARGE_STEM = 32  # channels of the first convolution of EfficientNet-V2-L; S and M have 24
+HALF = (0.5, 0.5, 0.5)
 
 
-def timm_names(weights: Weights) -> tuple[Weights, dict[str, float]]:
-    """`weights` under timm's names, where they are torchvision's, and what the timm model must be told beside.
+@dataclass(frozen=True)
+class TimmWeights:
+    """Weights under timm's names, with the mean and standard deviation (of colours scaled to 0..1) that they want."""
 
-    Of an EfficientNet-V2 that is the epsilon of torchvision's batch norms.
+    weights: Weights
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    arguments: dict[str, Any] = field(default_factory=dict)  # for timm's model: the epsilon of torchvision's norms
+
+
+def from_torchvision(weights: Weights) -> TimmWeights | None:
+    """`weights` under timm's names, where theirs are torchvision's and not timm's; None otherwise.
+
+    torchvision normalises them by its own numbers, which are not always those of timm's weights for the same network.
     """
     if "conv_proj.weight" in weights:
-        return {_by_rules(key): value for key, value in weights.items()}, {}
+        return TimmWeights({_by_rules(key): value for key, value in weights.items()})
     if "features.0.0.weight" in weights and "features.0.1.running_mean" in weights:
-        return _efficientnet(weights), {"bn_eps": 1e-3}
-    return weights, {}
+        large = len(weights["features.0.0.weight"]) == LARGE_STEM
+        mean, std = (HALF, HALF) if large else (IMAGENET_MEAN, IMAGENET_STD)
+        return TimmWeights(_efficientnet(weights), mean, std, {"bn_eps": 1e-3})
+    return None
 
 
 def _by_rules(key: str) -> str:
@@ -64,10 +84,9 @@ def _efficientnet_name(key: str, weights: Weights, last: int) -> str:
     stage, block, layer, part, rest = found.groups()
     stem = f"features.{stage}.{block}.block."
     layers = len({key.removeprefix(stem).split(".")[0] for key in weights if key.startswith(stem)})
+    if layers not in CONVOLUTIONS:
+        return key  # of an EfficientNet that is no V2
     name = f"blocks.{int(stage) - 1}.{block}."
     if part in ("fc1", "fc2"):
         return f"{name}se.{'conv_reduce' if part == 'fc1' else 'conv_expand'}.{rest}"
-    # layers: 1 one convolution, 2 fused (expand, project), 4 inverted residual (expand, depthwise, squeeze, project)
-    convolutions = {1: ("conv",), 2: ("conv_exp", "conv_pwl"), 4: ("conv_pw", "conv_dw", "", "conv_pwl")}[layers]
-    norms = {1: ("bn1",), 2: ("bn1", "bn2"), 4: ("bn1", "bn2", "", "bn3")}[layers]
-    return f"{name}{(convolutions if part == '0' else norms)[int(layer)]}.{rest}"
+    return f"{name}{(CONVOLUTIONS if part == '0' else NORMS)[layers][int(layer)]}.{rest}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,11 @@ RECORDS = (
     "collections.",
     "typing.",
 )
+# Those that are dictionaries: torch's reader puts their items in one by one, and only into plain ones.
+DICTIONARIES = ("collections.defaultdict", "yacs.", "addict.", "easydict.", "mmengine.config.config.ConfigDict")
+# What records name beside their own classes: methods by `getattr`, the type of a default. Shells too, never the real
+# ones, which is why `getattr` leads nowhere here.
+BUILTINS = tuple(f"builtins.{name}" for name in ("getattr", "bool", "dict", "float", "int", "list", "str", "tuple"))
 NOT_WHOLE = (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError)
 
 
@@ -42,6 +49,13 @@ class Shell:
 
     def __setstate__(self, state: Any) -> None:
         del state
+
+
+class Dictionary:
+    """Stands in for a dictionary of a framework's: making one gives a plain dictionary, empty whatever it is given."""
+
+    def __new__(cls, *_: Any, **__: Any) -> Any:
+        return OrderedDict()
 
 
 def read_weights(path: Path | str, unwrap: Iterable[str] = ()) -> dict[str, Tensor]:
@@ -67,6 +81,14 @@ def read_weights(path: Path | str, unwrap: Iterable[str] = ()) -> dict[str, Tens
     if not tensors:
         raise UserError(f"{path}: holds no weights by name ({_describe(found)})")
     return {re.sub(r"^(module\.)+", "", name): value.detach() for name, value in tensors.items()}
+
+
+def mark(path: Path) -> tuple[str, int, int]:
+    """Path, size and time of change of a file: enough to know that it is the one that was read before."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    about = os.stat(path)
+    return str(path), about.st_size, about.st_mtime_ns
 
 
 def _holds(found: Mapping[Any, Any], key: str) -> bool:
@@ -115,7 +137,7 @@ def _read_with_shells(path: Path, error: pickle.UnpicklingError) -> Any:
         names = serialization.get_unsafe_globals_in_checkpoint(path)
     except (*NOT_WHOLE, pickle.UnpicklingError):
         raise _not_whole(path, error) from None
-    strange = [name for name in names if not name.startswith(RECORDS)]
+    strange = [name for name in names if name not in BUILTINS and not name.startswith(RECORDS)]
     if strange or not names:
         if not names:
             raise _not_whole(path, error) from None
@@ -124,10 +146,14 @@ def _read_with_shells(path: Path, error: pickle.UnpicklingError) -> Any:
             "code; save the weights alone (safetensors, or torch.save of a state_dict)"
         )
     try:
-        with serialization.safe_globals([(Shell, name) for name in names]):
+        with serialization.safe_globals([(_stand_in(name), name) for name in names]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except (*NOT_WHOLE, pickle.UnpicklingError) as again:
         raise _not_whole(path, again) from None
+
+
+def _stand_in(name: str) -> type:
+    return Dictionary if name.startswith(DICTIONARIES) else Shell
 
 
 def _not_whole(path: Path, error: Exception) -> UserError:

@@ -17,7 +17,7 @@ import numpy as np
 
 from ssl_zoo.config import Experiment, FramesConfig
 from ssl_zoo.encoders.files import CARD, read_card
-from ssl_zoo.encoders.overlaps import known_overlap
+from ssl_zoo.encoders.overlaps import data_set, known_overlap
 from ssl_zoo.errors import UserError
 from ssl_zoo.files import read_json, write_json
 from ssl_zoo.grid.entrants import entrants, stores
@@ -64,12 +64,21 @@ def known_findings(
         found += pretrained_patients(planes, splits, patients, by, same_names=same_names)
     given = experiment.transfer.inits
     cards = {spec: read_card(Path(spec)) for spec in given if (Path(spec) / CARD).is_file()}
+    own_names = bool(spaces & {"", "phantom"})  # a public data set numbers its patients itself
+    data = [named_source(source)[0].replace("/", ":") for source in sources]
     for spec, card in cards.items():
-        own_names = bool(spaces & {"", "phantom"})  # a public data set numbers its patients itself
-        found += pretrained_patients(planes, splits, card.patients, f"the encoder '{spec}'", same_names=own_names)
-    published = [spec for spec in given if spec not in cards]
-    for source in sources:
-        found += encoders_that_saw(published, named_source(source)[0].replace("/", ":"), overlap)
+        by = f"the {'fine-tuned ' if card.finetuned else ''}encoder '{spec}'"
+        tuned_on = {data_set(source.replace("/", ":")) for source in card.finetuned}
+        same_names = own_names or not tuned_on.isdisjoint(map(data_set, data))
+        found += pretrained_patients(planes, splits, card.patients, by, same_names=same_names)
+
+    def known(spec: str, source: str) -> str | None:
+        card = cards.get(spec)
+        said = overlap(card.init if card else spec, source)  # an encoder folder may be a copy of a published one
+        return f"the encoder '{spec}': {said}" if card and said else said
+
+    for source in data:
+        found += encoders_that_saw(given, source, known)
     return found
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pandas as pd
 
 from ssl_zoo.errors import UserError
 from ssl_zoo.files import as_text, from_text, read_json, replacing, write_json, write_text
-from ssl_zoo.grid.ledger import look
+from ssl_zoo.grid.ledger import RECORD, look, read_record
 from ssl_zoo.grid.plan import Cell
+from ssl_zoo.grid.prediction_files import read_predictions, write_predictions, write_table
 from ssl_zoo.transfer.metrics import weighted_scores
 
 RESULT_COLUMNS = [
@@ -66,20 +68,21 @@ def write_cell(run: Path, cell: Cell, result: Mapping[str, Any], rows: np.ndarra
 
     `rows` `[M]` are the tested rows of the plane table, `probabilities` `[M, K]` float32.
     """
-    with replacing(run / "cells" / f"{cell.key}.npz") as part, open(part, "wb") as handle:
-        np.savez(handle, rows=rows, probabilities=probabilities.astype(np.float32))
-    write_json(run / "cells" / f"{cell.key}.json", {**describe(cell), **result})
+    write_predictions(run, cell.key, rows, probabilities)
+    write_json(run / "cells" / f"{cell.key}{RECORD}", {**describe(cell), **result})
 
 
 def write_failure(run: Path, cell: Cell, error: str) -> None:
     """Record why a cell has no result; the next run tries it again."""
-    write_json(run / "cells" / f"{cell.key}.json", {**describe(cell), "error": error})
+    write_json(run / "cells" / f"{cell.key}{RECORD}", {**describe(cell), "error": error})
 
 
 def read_cell(run: Path, key: str) -> dict[str, Any] | None:
-    """A cell's record, or None when there is none yet."""
-    path = run / "cells" / f"{key}.json"
-    return read_json(path) if path.is_file() else None
+    """A cell's record, or None when there is none yet; UserError where it is broken."""
+    try:
+        return read_record(f"{run}/cells/{key}{RECORD}")
+    except FileNotFoundError:
+        return None
 
 
 def finished(run: Path, cells: Iterable[Cell]) -> tuple[set[str], dict[str, str]]:
@@ -95,49 +98,67 @@ def finished(run: Path, cells: Iterable[Cell]) -> tuple[set[str], dict[str, str]
     return done, failed
 
 
-def write_tables(run: Path, experiment: str, cells: Iterable[Cell], planes: pd.DataFrame, classes: list[str]) -> bool:
-    """Gather the planned cells that are done into `results.csv` and `predictions.parquet`; whether they changed."""
-    results, predictions, unit = [], [], _unit(run)
-    for cell in cells:
-        record = read_cell(run, cell.key)
-        if record is None or "error" in record:
-            continue
-        with np.load(run / "cells" / f"{cell.key}.npz") as saved:
-            rows, probabilities = saved["rows"], saved["probabilities"]
-        tested, predicted = planes.iloc[rows], probabilities.argmax(1)
-        for cohort, scores in record["cohorts"].items():
-            if "precision_weighted" not in scores:  # a cell of before these were written: its predictions have them
-                own = (tested["cohort"] == cohort).to_numpy()
-                labels = pd.Index(classes).get_indexer(pd.Index(tested["label"].to_numpy()[own]))
-                scores = {**scores, **weighted_scores(labels, predicted[own])}
-            missing = "; ".join(scores.get("classes_missing") or [])
-            facts = {"cohort": cohort, **scores, "classes_missing": missing, "unit": unit}
-            results.append({"experiment": experiment, **record, **facts})
-        predictions.append(
-            pd.DataFrame(
-                {
-                    "cell": cell.key,
-                    "image": tested["image"].to_numpy(),
-                    "patient_id": tested["patient_id"].to_numpy(),
-                    "cohort": tested["cohort"].to_numpy(),
-                    "label": tested["label"].to_numpy(),
-                    "predicted": np.array(classes, dtype=object)[predicted],
-                    **{f"p_{name}": probabilities[:, k] for k, name in enumerate(classes)},
-                }
-            )
-        )
-    table = pd.DataFrame(results, columns=RESULT_COLUMNS)
+@dataclass(frozen=True)
+class Gathered:
+    """What became of the tables of a run."""
+
+    changed: bool = False
+    unconverged: int = 0  # cells whose solver stopped short of its end
+
+
+def write_tables(
+    run: Path, experiment: str, cells: Iterable[Cell], planes: pd.DataFrame, classes: list[str]
+) -> Gathered:
+    """Gather the planned cells that are done into `results.csv` and `predictions.parquet`.
+
+    A cell whose files are broken is left out and recorded as failed, so that the next run does it again.
+    """
+    planned = {cell.key: cell for cell in cells}
+    facts = {"experiment": experiment, "unit": _unit(run)}
+    results: dict[str, list[dict[str, Any]]] = {}
+    unconverged = set()
+    for key, cell in planned.items():
+        try:
+            record = read_cell(run, key)
+            if record is not None and "error" not in record:
+                results[key] = [{**facts, **record, **scores} for scores in _scores_of(run, record, planes, classes)]
+                if not record.get("notes", {}).get("converged", True):
+                    unconverged.add(key)
+        except UserError as error:
+            write_failure(run, cell, str(error))
+    text, path, table = _as_csv(results.values()), run / "results.csv", run / "predictions.parquet"
+    if path.is_file() and table.is_file() and path.read_text(encoding="utf-8") == text:
+        return Gathered(False, len(unconverged))
+    with replacing(table) as part:
+        lost = write_table(part, run, results, planes, classes)
+    for key, error in lost.items():
+        write_failure(run, planned[key], error)
+        del results[key]
+    write_text(path, _as_csv(results.values()) if lost else text)
+    return Gathered(True, len(unconverged & results.keys()))
+
+
+def _scores_of(
+    run: Path, record: Mapping[str, Any], planes: pd.DataFrame, classes: list[str]
+) -> Iterator[dict[str, Any]]:
+    """The scores of a finished cell on each cohort."""
+    for cohort, scores in record["cohorts"].items():
+        weighted = {}
+        if "precision_weighted" not in scores:  # a cell of before these were written: its predictions have them
+            rows, probabilities = read_predictions(run, record["cell"])
+            own = (planes["cohort"].iloc[rows] == cohort).to_numpy()
+            labels = pd.Index(classes).get_indexer(pd.Index(planes["label"].iloc[rows].to_numpy()[own]))
+            weighted = weighted_scores(labels, probabilities.argmax(1)[own])
+        missing = "; ".join(scores.get("classes_missing") or [])
+        yield {"cohort": cohort, **scores, **weighted, "classes_missing": missing}
+
+
+def _as_csv(results: Iterable[list[dict[str, Any]]]) -> str:
+    table = pd.DataFrame([row for rows in results for row in rows], columns=RESULT_COLUMNS)
     table["pretrain_seed"] = table["pretrain_seed"].astype("Int64")
     words = table.select_dtypes(exclude="number").columns
     table[words] = table[words].map(as_text)
-    text = table.to_csv(index=False)
-    path = run / "results.csv"
-    if path.is_file() and (run / "predictions.parquet").is_file() and path.read_text(encoding="utf-8") == text:
-        return False
-    with replacing(run / "predictions.parquet") as part:
-        (pd.concat(predictions, ignore_index=True) if predictions else pd.DataFrame()).to_parquet(part)
-    write_text(path, text)
-    return True
+    return table.to_csv(index=False)
 
 
 def _unit(run: Path) -> str:

@@ -8,6 +8,7 @@ and `classifiers/<cell>/` is where it is found the next time.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import torch
 
 from ssl_zoo.errors import UserError, unknown
 from ssl_zoo.files import read_json
+from ssl_zoo.grid.audit import name_space
 from ssl_zoo.grid.cells import describe, read_cell
 from ssl_zoo.grid.finetuning import train_classifier
 from ssl_zoo.grid.plan import Cell, make_plan
@@ -38,6 +40,7 @@ def choose_cells(
     keys: Sequence[str] = (),
     inits: Sequence[str] = (),
     modes: Sequence[str] = (),
+    backbone: str | None = None,
     fraction: float | None = None,
     fold: int | None = None,
     seed: int | None = None,
@@ -57,17 +60,27 @@ def choose_cells(
                 raise UserError(f"cell {cell.key}: mode '{cell.mode}' has no classifier of its own to look into")
         return found
     done = [cell for cell in done if cell.mode in MODES]
+    if not done:
+        raise UserError(f"{study.run}: no finished cell has a classifier (only those of {' and '.join(MODES)} have)")
     for kind, wanted, names in (
         ("init", inits, {cell.init.name for cell in done}),
         ("mode", modes, {cell.mode for cell in done}),
+        ("backbone", [backbone] if backbone else [], {cell.init.backbone for cell in done}),
     ):
         for name in wanted:
             if name not in names:
                 raise unknown(kind, name, names)
     groups: dict[tuple[str, str, str], list[Cell]] = {}
     for cell in done:
-        if (not inits or cell.init.name in inits) and (not modes or cell.mode in modes):
+        if (
+            (not inits or cell.init.name in inits)
+            and (not modes or cell.mode in modes)
+            and (not backbone or cell.init.backbone == backbone)
+        ):
             groups.setdefault((cell.init.name, cell.init.backbone, cell.mode), []).append(cell)
+    if not groups:
+        there = ", ".join(dict.fromkeys(named(cell) for cell in done))
+        raise UserError(f"{study.run}: no finished cell is of this init, mode and backbone (there are {there})")
     chosen = []
     for cells in groups.values():
         for name, value in (("fraction", fraction), ("fold", fold), ("seed", seed)):
@@ -125,6 +138,12 @@ def refit(study: Study, cell: Cell, device: str = "cpu") -> Classifier:
         ).to(device)
     tuned, notes = train_classifier(study, cell, rows, lambda: build_encoder(study, cell.init, cell.seed), device)
     about["notes"] = notes
+    card = tuned.encoder.card
+    tuned.encoder.card = dataclasses.replace(
+        card,
+        patients=sorted({*card.patients, *map(str, planes.patients[rows])}),
+        finetuned=sorted({*card.finetuned, name_space(study.experiment.planes.source) or "own"}),
+    )
     return Classifier(tuned.encoder, tuned.head.weight, tuned.head.bias, planes.classes, about).to(device)
 
 

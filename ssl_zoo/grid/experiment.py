@@ -9,13 +9,14 @@ from typing import Protocol
 
 from ssl_zoo.config import Experiment
 from ssl_zoo.grid.audit import audit_lines
-from ssl_zoo.grid.cells import finished, write_tables
+from ssl_zoo.grid.cells import Gathered, finished, write_tables
 from ssl_zoo.grid.jobs import STAGES, Job, pending_jobs, tuning_jobs
+from ssl_zoo.grid.only_runner import only_runner
 from ssl_zoo.grid.outline import outline, summary
 from ssl_zoo.grid.plan import Cell, Plan, Pretraining, make_plan
-from ssl_zoo.grid.run import only_runner, run_jobs
+from ssl_zoo.grid.run import run_jobs
 from ssl_zoo.grid.selection import Selection, select
-from ssl_zoo.grid.slurm import check_slurm, refuse_others, run_on_slurm
+from ssl_zoo.grid.slurm import check_slurm, run_on_slurm
 from ssl_zoo.grid.study import Study, check_inputs, prepare
 from ssl_zoo.grid.tuning import all_rungs, write_choices
 
@@ -30,6 +31,7 @@ class Outcome:
     done: int
     failed: dict[str, str]  # what failed -> why
     changed: bool  # whether the tables are other than before
+    unconverged: int = 0  # cells whose solver stopped short of its end
 
 
 class Execute(Protocol):
@@ -51,14 +53,13 @@ def run_experiment(
     """Prepare, pre-train, evaluate and gather the tables; go on where an earlier run stopped.
 
     Cells that failed before are tried again; with `wanted.retry_failed` they alone are.
-    Raises UserError before any work when an input is wrong, or when another process works in the run folder.
+    Raises UserError before any work when an input is wrong, or when somebody else works in the run folder.
     """
     on_slurm = experiment.compute.executor == "slurm"
     check_inputs(experiment)
     if on_slurm:
         check_slurm()
-    with only_runner(experiment.run_folder):
-        refuse_others(experiment)
+    with only_runner(experiment):
         study = prepare(experiment, progress=progress)
         execute = run_on_slurm if on_slurm else run_jobs
         return work_through(study, execute, stages=stages, wanted=wanted, progress=progress, tell=tell)
@@ -95,7 +96,10 @@ def work_through(
         tell(outline(study, part, left_to_others=stages != STAGES))
     tell(summary(study, part))
     errors = execute(study, jobs, failed=blocked, progress=progress) if jobs else {}
-    return gather(study, plan, part, jobs, blocked | errors, stages)
+    outcome = gather(study, plan, part, jobs, blocked | errors, stages)
+    if outcome.unconverged:
+        tell(f"warning: {outcome.unconverged} cells did not converge; see `gap` in the notes of their records")
+    return outcome
 
 
 def part_of(study: Study, plan: Plan, wanted: Selection) -> Plan:
@@ -118,9 +122,9 @@ def gather(
     """
     table, classes = study.planes.table, list(study.planes.classes)
     reasons: dict[str, str] = {} if "evaluate" in stages else dict(errors)
-    changed = False
+    tables = Gathered()
     try:
-        changed = write_tables(study.run, study.experiment.name, plan.cells, table, classes)
+        tables = write_tables(study.run, study.experiment.name, plan.cells, table, classes)
     except OSError as error:
         reasons["results.csv and predictions.parquet"] = f"{error.strerror}; run again to write them"
     done, failed = finished(study.run, part.cells)
@@ -128,7 +132,7 @@ def gather(
     for cell in part.cells:
         if cell.key not in done and (why := told.get(cell.key) or failed.get(cell.key)):
             reasons[words(study, cell)] = why
-    return Outcome(study.run, len(done), reasons, changed)
+    return Outcome(study.run, len(done), reasons, tables.changed, tables.unconverged)
 
 
 def words(study: Study, cell: Cell) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from ssl_zoo.config import Experiment
 from ssl_zoo.encoders.files import CARD, encoder_file_fingerprint, read_card
 from ssl_zoo.encoders.fitting import Fit
-from ssl_zoo.encoders.imagenet import imagenet_fingerprint, parse_imagenet
+from ssl_zoo.encoders.imagenet import check_imagenet, imagenet_fingerprint, parse_imagenet
 from ssl_zoo.encoders.published import PUBLISHED, check_published, parse_published, published_fingerprint
 from ssl_zoo.errors import UserError, unknown
 from ssl_zoo.files import fingerprint
@@ -57,9 +58,11 @@ def given_inits(experiment: Experiment) -> list[Init]:
     found = [init for spec in experiment.transfer.inits for init in _inits_of(spec, experiment)]
     names = [(init.name, init.backbone) for init in found]
     pretrained = {entrant.name for entrant in entrants(experiment)}
-    for name, backbone in names:
-        if names.count((name, backbone)) > 1 or name in pretrained:
-            raise UserError(f"transfer.inits: two inits are called '{name}' ({backbone}); rename an encoder's folder")
+    for init in reversed(found):
+        if names.count((init.name, init.backbone)) > 1 or init.name in pretrained:
+            raise UserError(
+                f"transfer.inits: two inits are called '{init.name}' ({init.backbone}); {_another_name(init)}"
+            )
     used = dict.fromkeys([*backbones(experiment), *(init.backbone for init in found if not init.published)])
     return [*(Init("random", backbone) for backbone in used), *found]
 
@@ -72,9 +75,8 @@ def _inits_of(spec: str, experiment: Experiment) -> list[Init]:
         if spec == "random":
             return []
         if (imagenet := parse_imagenet(spec)) is not None:
-            file = imagenet.file
             return [
-                Init("imagenet", backbone, path=file or None, fingerprint=imagenet_fingerprint(backbone, file))
+                _imagenet(backbone, imagenet.file, experiment)
                 for backbone in ([imagenet.backbone] if imagenet.backbone else backbones(experiment))
             ]
         if (published := parse_published(spec)) is not None:
@@ -90,6 +92,23 @@ def _inits_of(spec: str, experiment: Experiment) -> list[Init]:
         raise UserError(f"transfer.inits: '{spec}' is not an encoder folder (it has no {CARD})")
     known = ["random", "imagenet", *PUBLISHED]
     raise UserError(f"transfer.inits: {unknown('init', name.partition('@')[0], known)}; files: 'usf_mae:/path/file.pt'")
+
+
+def _another_name(init: Init) -> str:
+    """How an init gets a name of its own."""
+    if not (init.published or init.name == "imagenet"):
+        return "rename an encoder's folder"
+    spec = init.path or "" if init.published else ":".join(filter(None, [f"imagenet@{init.backbone}", init.path]))
+    saved = f"encoders/{init.name}_2"
+    return f"save one as {saved}, and name that: ssl-zoo export {shlex.quote(spec)} --format folder --out {saved}"
+
+
+def _imagenet(backbone: str, file: str, experiment: Experiment) -> Init:
+    """ImageNet's weights of one backbone, for images of the run's size and channels."""
+    if file:
+        frames = experiment.frames
+        check_imagenet(backbone, file, size=frames.size, channels=frames.channels, tell=True)
+    return Init("imagenet", backbone, path=file or None, fingerprint=imagenet_fingerprint(backbone, file))
 
 
 def _folder(spec: str, experiment: Experiment) -> Init:

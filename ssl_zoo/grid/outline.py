@@ -15,8 +15,9 @@ from ssl_zoo.grid.devices import devices_of
 from ssl_zoo.grid.entrants import backbones, entrants, stores
 from ssl_zoo.grid.estimate import Estimate, estimate
 from ssl_zoo.grid.inits import Init, given_inits
+from ssl_zoo.grid.label_budgets import fractions_and_seeds, in_plan
 from ssl_zoo.grid.ledger import Entry, look
-from ssl_zoo.grid.plan import Plan, in_plan, make_plan
+from ssl_zoo.grid.plan import Plan, make_plan
 from ssl_zoo.grid.pretrain import is_trained
 from ssl_zoo.grid.progress import in_words
 from ssl_zoo.grid.selection import Selection, select
@@ -149,9 +150,7 @@ def _unprepared(experiment: Experiment, wanted: Selection) -> str:
     folds = planes.folds if planes.protocol == "cross_validation" else 1
     cells = 0
     for mode in transfer.modes:
-        own = transfer.finetune if mode == "finetune" else None
-        fractions = (own and own.fractions) or transfer.fractions
-        seeds = (own and own.seeds) or transfer.seeds
+        fractions, seeds = fractions_and_seeds(transfer, mode)
         cells += inits * sum(in_plan(transfer, mode, fold) for fold in range(folds)) * len(fractions) * len(seeds)
     names = ", ".join(dict.fromkeys([*backbones(experiment), *(init.backbone for init in given)]))
     return (

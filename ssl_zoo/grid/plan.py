@@ -7,10 +7,11 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from ssl_zoo.config import WHICH_CELLS, TransferConfig
+from ssl_zoo.config import WHICH_CELLS
 from ssl_zoo.files import canonical, fingerprint
 from ssl_zoo.grid.entrants import Entrant, entrants, pretrain_settings
 from ssl_zoo.grid.inits import Init, given_inits
+from ssl_zoo.grid.label_budgets import fractions_and_seeds, in_plan
 from ssl_zoo.grid.pretrain import Training
 from ssl_zoo.grid.study import Study
 from ssl_zoo.grid.tuning import choose, is_tuned, rungs, with_factor
@@ -57,10 +58,7 @@ def make_plan(study: Study) -> Plan:
     cells = []
     for init in inits:
         for mode in transfer.modes:
-            fractions, seeds = transfer.fractions, transfer.seeds
-            if mode == "finetune":
-                fractions = transfer.finetune.fractions or fractions
-                seeds = transfer.finetune.seeds or seeds
+            fractions, seeds = fractions_and_seeds(transfer, mode)
             splits = [split for split in study.splits if in_plan(transfer, mode, split.fold)]
             shared = [(split.fold, _shared(study, init, mode, split)) for split in splits]
             cells += [
@@ -88,11 +86,6 @@ def _pretrainings(study: Study, entrant: Entrant) -> list[Pretraining]:
         key = f"{unknown}-{seed}" if missing else training.fingerprint(study)
         found.append(Pretraining(dataclasses.replace(init, path=str(folder), fingerprint=key), training, missing))
     return found
-
-
-def in_plan(transfer: TransferConfig, mode: str, fold: int) -> bool:
-    """Whether a mode has cells in a fold."""
-    return mode != "finetune" or transfer.finetune.folds is None or fold in transfer.finetune.folds
 
 
 def cell_key(shared: bytes, mode: str, fraction: float, seed: int) -> str:
@@ -124,6 +117,6 @@ def _shared(study: Study, init: Init, mode: str, split: Split) -> bytes:
             "planes": [study.planes.pictures, list(study.planes.classes), frames.size, frames.channels],
             "split": [split.fold, split.train.tolist(), split.test.tolist()],
             "settings": settings,
-            "compute": [compute.precision, compute.threads],
+            "compute": [compute.threads, *([compute.precision] if mode == "finetune" else [])],  # features are float32
         }
     )

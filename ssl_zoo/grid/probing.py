@@ -9,6 +9,7 @@ last bit on the CPU, up to rounding on a GPU, whichever cells are done beside it
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from ssl_zoo.grid.study import Study
 
 FROZEN = ("linear", "knn", "prototype")  # modes that train on cached features
+
+Drawn = tuple["Cell", np.ndarray, np.ndarray]  # a cell, and the rows of the plane table that it learns from and tests
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,21 +54,26 @@ def probe_cells(
     for group in _by_encoder(cells):
         try:
             features = features_of(group[0].init, group[0].seed)
-            rows = [_rows(study, cell) for cell in group]
         except Exception as error:  # whatever it is, it is the result of each of these cells, and told at the end
             yield [_failed(cell, error) for cell in group]
             continue
-        subsets: dict[bytes, list[int]] = {}  # cells that learn from equal rows, as all seeds with all labels do
-        for place, cell in enumerate(group):
-            if cell.mode == "linear":
-                subsets.setdefault(rows[place][0].tobytes(), []).append(place)
+        drawn: list[Drawn] = []
+        for cell in group:
+            try:
+                drawn.append((cell, *_rows(study, cell)))
+            except Exception as error:  # likewise, of this cell
+                yield [_failed(cell, error)]
+        subsets: dict[bytes, list[Drawn]] = {}  # cells that learn from equal rows, as all seeds with all labels do
+        for one in drawn:
+            if one[0].mode == "linear":
+                subsets.setdefault(one[1].tobytes(), []).append(one)
         linear = list(subsets.values())
-        sizes = [len(rows[places[0]][0]) for places in linear]
+        sizes = [len(subset[0][1]) for subset in linear]
         levels = len(study.experiment.transfer.linear.lambdas or LAMBDAS)
         together = batches(sizes, features.shape[1], len(study.planes.classes), levels, device)
-        others = [[place] for place, cell in enumerate(group) if cell.mode != "linear"]
-        for places in [[place for subset in batch for place in linear[subset]] for batch in together] + others:
-            yield _batch(study, [(group[place], *rows[place]) for place in places], features, device)
+        others = [[one] for one in drawn if one[0].mode != "linear"]
+        for batch in [[one for place in places for one in linear[place]] for places in together] + others:
+            yield _batch(study, batch, features, device)
 
 
 def _by_encoder(cells: Sequence[Cell]) -> list[list[Cell]]:
@@ -82,9 +90,7 @@ def _rows(study: Study, cell: Cell) -> tuple[np.ndarray, np.ndarray]:
     return nested_subset(study.planes, split.train, cell.fraction, cell.seed), split.test
 
 
-def _batch(
-    study: Study, batch: list[tuple[Cell, np.ndarray, np.ndarray]], features: np.ndarray, device: str
-) -> list[Probed]:
+def _batch(study: Study, batch: list[Drawn], features: np.ndarray, device: str) -> list[Probed]:
     """Cells of one mode. Where one of several breaks the batch, each is tried by itself."""
     started = time.monotonic()
     try:
@@ -108,7 +114,7 @@ def _failed(cell: Cell, error: Exception) -> Probed:
 Found = list[tuple[np.ndarray, dict[str, Any]]]
 
 
-def _linear(study: Study, batch: list[tuple[Cell, np.ndarray, np.ndarray]], features: np.ndarray, device: str) -> Found:
+def _linear(study: Study, batch: list[Drawn], features: np.ndarray, device: str) -> Found:
     labels, patients = study.planes.labels, study.planes.patients
     subsets = {rows.tobytes(): Subset(features[rows], labels[rows], patients[rows]) for _, rows, _ in batch}
     lambdas = study.experiment.transfer.linear.lambdas or LAMBDAS
@@ -118,12 +124,17 @@ def _linear(study: Study, batch: list[tuple[Cell, np.ndarray, np.ndarray]], feat
     found = []
     for _, rows, tested in batch:
         probe = probes[rows.tobytes()]
-        notes = {"lambda": probe.chosen_lambda, "lambda_by": probe.lambda_by}
+        notes = {
+            "lambda": probe.chosen_lambda,
+            "lambda_by": probe.lambda_by,
+            "converged": probe.converged,
+            "gap": float(f"{probe.gap:.2g}") if math.isfinite(probe.gap) else None,
+        }
         found.append((probe.predict(features[tested]), notes))
     return found
 
 
-def _knn(study: Study, batch: list[tuple[Cell, np.ndarray, np.ndarray]], features: np.ndarray, device: str) -> Found:
+def _knn(study: Study, batch: list[Drawn], features: np.ndarray, device: str) -> Found:
     labels, n_classes, k = study.planes.labels, len(study.planes.classes), study.experiment.transfer.knn.k
     found = []
     for _, rows, tested in batch:
@@ -132,9 +143,7 @@ def _knn(study: Study, batch: list[tuple[Cell, np.ndarray, np.ndarray]], feature
     return found
 
 
-def _prototype(
-    study: Study, batch: list[tuple[Cell, np.ndarray, np.ndarray]], features: np.ndarray, device: str
-) -> Found:
+def _prototype(study: Study, batch: list[Drawn], features: np.ndarray, device: str) -> Found:
     labels, patients, n_classes = study.planes.labels, study.planes.patients, len(study.planes.classes)
     found = []
     for _, rows, tested in batch:

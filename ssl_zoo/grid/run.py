@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import wait
-from pathlib import Path
 from typing import Protocol
 
-from ssl_zoo.files import holding
-from ssl_zoo.grid.cells import read_cell, write_failure
+from ssl_zoo.grid.cells import write_failure
 from ssl_zoo.grid.devices import devices_of
 from ssl_zoo.grid.jobs import Job
+from ssl_zoo.grid.ledger import outcome
 from ssl_zoo.grid.plan import Cell
 from ssl_zoo.grid.progress import Progress
 from ssl_zoo.grid.queue import LocalQueue, Queue
@@ -32,13 +30,6 @@ class Bar(Protocol):
     def update(self, job: Job, share: float, line: str) -> None: ...
 
     def end(self, job: Job, how: str, error: str = "") -> None: ...
-
-
-@contextmanager
-def only_runner(run: Path) -> Iterator[None]:
-    """Hold the run folder. UserError when another process does."""
-    with holding(run / ".lock", f"{run}: another ssl-zoo process is working in this run folder"):
-        yield
 
 
 def run_jobs(
@@ -142,8 +133,8 @@ def left_of(study: Study, job: Job) -> Job:
     """The job without the cells that have a result: of one that was interrupted, or whose last owner died over it."""
 
     def is_left(cell: Cell) -> bool:
-        record = read_cell(study.run, cell.key)
-        return record is None or "error" in record
+        found = outcome(study.run, cell.key)
+        return found is None or found.error is not None
 
     return dataclasses.replace(job, cells=tuple(cell for cell in job.cells if is_left(cell)))
 
@@ -152,8 +143,8 @@ def fail(study: Study, job: Job, error: str) -> None:
     """Record why the cells of a job that have no result have none, as far as the disk takes it; the runner tells it."""
     try:
         for cell in job.cells:
-            record = read_cell(study.run, cell.key)
-            if record is None or record.get("error", error) != error:
+            found = outcome(study.run, cell.key)
+            if found is None or found.error not in (None, error):
                 write_failure(study.run, cell, error)
     except OSError:  # the disk is full or read-only, perhaps the very cause: the queue's errors are told all the same
         return

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ssl_zoo.config import Experiment, SlurmConfig, load_experiment
+from ssl_zoo.config import Experiment
 from ssl_zoo.errors import UserError
 from ssl_zoo.files import read_json, write_json
 from ssl_zoo.grid.devices import devices_of
@@ -45,30 +45,6 @@ def check_slurm() -> None:
     if shutil.which("sbatch") is None:
         raise UserError("compute.executor: 'slurm' is asked for, and this machine has no sbatch")
     _submitit()
-
-
-def refuse_others(experiment: Experiment) -> None:
-    """Refuse a run folder in which tasks of a cluster work under other settings, or on this machine at all.
-
-    The caller holds the run folder. What it would change there, the tasks would take for their own.
-    """
-    run = experiment.run_folder
-    busy = claims_of(run, experiment.compute.slurm.lost_after_s)
-    current = _current(run)
-    if not busy and not (shutil.which("squeue") and is_there(current.get("job"))):
-        return
-    who = f"Slurm's job {current['job']}" if current.get("job") else ", ".join(sorted({claim.by for claim in busy}))
-    mend = f"wait, or end it with `scancel {current.get('job') or 'JOB'}`"
-    if experiment.compute.executor != "slurm":
-        raise UserError(f"{run}: {who} is at work in this run folder; {mend}")
-    if _numbers_of(load_experiment(run / "experiment.yaml")) != _numbers_of(experiment):
-        raise UserError(f"{run}: {who} is at work in this run folder under other settings; {mend}")
-
-
-def _numbers_of(experiment: Experiment) -> Experiment:
-    """The experiment without what only says where it runs."""
-    compute = dataclasses.replace(experiment.compute, executor="local", slurm=SlurmConfig(), workers=None)
-    return dataclasses.replace(experiment, compute=compute)
 
 
 def run_on_slurm(
@@ -180,7 +156,7 @@ class OrderedQueue(SharedQueue):
         return super().is_over() or not self._holds()
 
     def _holds(self) -> bool:
-        return _current(self.folder.parent.parent).get("order") == self.folder.name
+        return current_order(self.folder.parent.parent).get("order") == self.folder.name
 
 
 class Signs:
@@ -253,7 +229,8 @@ def is_there(array: str | None) -> bool:
     return bool(said.stdout.strip())
 
 
-def _current(run: Path) -> dict[str, Any]:
+def current_order(run: Path) -> dict[str, Any]:
+    """The order that holds in a run folder, and the number of its job array; nothing where none was handed out."""
     path = run / FOLDER / CURRENT
     return read_json(path) if path.is_file() else {}
 

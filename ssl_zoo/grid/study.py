@@ -17,6 +17,7 @@ from ssl_zoo.grid.audit import audit, known_findings, refuse
 from ssl_zoo.grid.criteria import check_criteria
 from ssl_zoo.grid.entrants import STORE, entrants, stores
 from ssl_zoo.grid.inits import given_inits
+from ssl_zoo.grid.label_budgets import check_subsets
 from ssl_zoo.grid.published_numbers import check_published_numbers, keep_published_numbers
 from ssl_zoo.grid.settings import check_names
 from ssl_zoo.grid.source_notes import SOURCES_FILE, write_notes
@@ -26,7 +27,7 @@ from ssl_zoo.phantom import write_cohort
 from ssl_zoo.planes.audit import Finding, crossing_patients
 from ssl_zoo.planes.saved_splits import read_splits, splits_from, splits_record
 from ssl_zoo.planes.sources import open_cohorts
-from ssl_zoo.planes.splits import Split, make_splits, nested_subset
+from ssl_zoo.planes.splits import Split, make_splits
 from ssl_zoo.planes.table import Planes, load_images
 from ssl_zoo.scans.sources import open_scans
 from ssl_zoo.scans.store import FrameStore
@@ -140,15 +141,6 @@ def splits_of(experiment: Experiment, planes: Planes) -> list[Split]:
     )
 
 
-def check_subsets(experiment: Experiment, planes: Planes, splits: list[Split]) -> None:
-    """Refuse a label fraction for which a subset cannot be drawn, before any work."""
-    transfer = experiment.transfer
-    fractions = {*transfer.fractions, *(transfer.finetune.fractions or [])}
-    for split in splits:
-        for fraction in sorted(fractions):
-            nested_subset(planes, split.train, fraction, transfer.seeds[0])
-
-
 def phantom_folder(experiment: Experiment) -> Path:
     """Where the phantom's files go: one folder for each set of its settings, shared by experiments."""
     return Path(experiment.data) / f"phantom-{fingerprint(dataclasses.asdict(experiment.phantom))[:8]}"
@@ -239,10 +231,14 @@ def _unlike(experiment: Experiment) -> list[str]:
 
 
 def _write_planes(experiment: Experiment, planes: Planes, splits: list[Split], *, progress: bool) -> None:
-    """Decode the planes once into the run folder; left alone when they are there already."""
+    """Decode the planes once into the run folder; left alone when they are there already.
+
+    The table alone is written again where it has changed in what decides nothing, as a site or the place of a file.
+    """
     frames = experiment.frames
     folder = experiment.run_folder / "planes"
     record = splits_record(planes, experiment.planes.protocol, splits)
+    table = planes.table.assign(path=planes.table["path"].astype(str))
     meta = {
         "fingerprint": planes.fingerprint,
         "classes": list(planes.classes),
@@ -250,10 +246,16 @@ def _write_planes(experiment: Experiment, planes: Planes, splits: list[Split], *
         "channels": frames.channels,
         "splits": record["hash"],
         "by_image": planes.by_image,
+        "table": fingerprint([list(table.columns), table.astype(str).to_numpy().tolist()]),
     }
     if planes.sector != KEEP:
         meta["sector"] = planes.sector
-    if (folder / "planes.json").is_file() and read_json(folder / "planes.json") == meta:
+    old = read_json(folder / "planes.json") if (folder / "planes.json").is_file() else {}
+    if {**old, "table": meta["table"]} == meta:
+        if old != meta:
+            with replacing(folder / "table.parquet") as part:
+                table.to_parquet(part)
+            write_json(folder / "planes.json", meta)
         return
     shape = (len(planes), frames.size, frames.size, *([] if frames.channels == 1 else [3]))
     with replacing(folder) as part:
@@ -265,6 +267,6 @@ def _write_planes(experiment: Experiment, planes: Planes, splits: list[Split], *
                 images[rows] = load_images(planes, frames.size, frames.channels, rows=rows)
                 bar.update(len(rows))
         images.flush()
-        planes.table.assign(path=planes.table["path"].astype(str)).to_parquet(part / "table.parquet")
+        table.to_parquet(part / "table.parquet")
         write_json(part / "splits.json", record)
         write_json(part / "planes.json", meta)

@@ -6,6 +6,7 @@ others follow: they train their part of every batch, write nothing, and leave be
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import uuid
@@ -21,9 +22,10 @@ from ssl_zoo.grid.devices import devices_of
 from ssl_zoo.grid.experiment import Outcome, work_through
 from ssl_zoo.grid.jobs import STAGES, Job
 from ssl_zoo.grid.launch import ENDINGS
+from ssl_zoo.grid.only_runner import only_runner
 from ssl_zoo.grid.pretrain import Training, is_trained, make_way, train_here
 from ssl_zoo.grid.progress import Progress
-from ssl_zoo.grid.run import only_runner, run_jobs
+from ssl_zoo.grid.run import run_jobs
 from ssl_zoo.grid.stopping import StopSignal
 from ssl_zoo.grid.study import Study, check_inputs, open_study, prepare
 from ssl_zoo.grid.work import do_job
@@ -49,11 +51,18 @@ def run_together(
     check_inputs(experiment)  # by every process, so that all of them end alike where something is wrong
     device = devices_of(experiment.compute)[0].partition(":")[0]
     processes = connect(device, experiment.compute.precision)
-    word = processes.from_first(uuid.uuid4().hex)
-    if not processes.is_first:
-        follow(experiment, processes, device, word)
-        return None
-    with only_runner(experiment.run_folder):
+    with contextlib.ExitStack() as held:
+        word = uuid.uuid4().hex
+        if processes.is_first:
+            try:
+                held.enter_context(only_runner(experiment))
+            except BaseException:
+                processes.from_first("")  # so that the others do not wait for a word
+                raise
+        word = processes.from_first(word)
+        if not processes.is_first:
+            follow(experiment, processes, device, word)
+            return None
         try:
             study = prepare(experiment, progress=progress)
         except BaseException:
@@ -125,6 +134,8 @@ class Leader:
 
 def follow(experiment: Experiment, processes: Processes, device: str, word: str) -> None:
     """Any other process: train what the first one says, until there is nothing more."""
+    if not word:  # the first one may not work in the run folder
+        raise SystemExit(1)
     _wait_for(experiment.run_folder / WORD, word)
     study = open_study(experiment.run_folder)
     with StopSignal().listening() as stop:

@@ -26,6 +26,7 @@ from ssl_zoo.grid.study import Study
 from ssl_zoo.grid.tuning import climb
 from ssl_zoo.planes.splits import nested_subset
 from ssl_zoo.pretraining.endings import Interrupted
+from ssl_zoo.training.hardware import computed_on
 from ssl_zoo.transfer.features import extract_features
 from ssl_zoo.transfer.metrics import scores
 
@@ -51,7 +52,7 @@ def do_job(study: Study, job: Job, device: str, report: Report, stop_requested: 
     while done < len(frozen):
         go_on()
         for probed in next(batches):
-            _write(study, probed.cell, lambda probed=probed: _write_probed(study, probed))
+            _write(study, probed.cell, lambda probed=probed: _write_probed(study, probed, device))
             done += 1
     for cell in job.cells:
         if cell.mode not in FROZEN:
@@ -69,7 +70,8 @@ def run_cell(study: Study, cell: Cell, device: str) -> None:
     probabilities, notes = finetune_cell(
         study, cell, rows, split.test, lambda: build_encoder(study, cell.init, cell.seed), device
     )
-    _write_scores(study, cell, rows, split.test, probabilities, notes, time.monotonic() - started)
+    on = computed_on(device, study.experiment.compute.precision)
+    _write_scores(study, cell, rows, split.test, probabilities, notes, time.monotonic() - started, on)
 
 
 def _write(study: Study, cell: Cell, write: Callable[[], None]) -> None:
@@ -79,13 +81,12 @@ def _write(study: Study, cell: Cell, write: Callable[[], None]) -> None:
         write_failure(study.run, cell, f"{type(error).__name__}: {error}")
 
 
-def _write_probed(study: Study, probed: Probed) -> None:
+def _write_probed(study: Study, probed: Probed, device: str) -> None:
     if probed.probabilities is None:
         write_failure(study.run, probed.cell, probed.error)
     else:
-        _write_scores(
-            study, probed.cell, probed.rows, probed.tested, probed.probabilities, probed.notes, probed.seconds
-        )
+        cell, notes, seconds, on = probed.cell, probed.notes, probed.seconds, computed_on(device)
+        _write_scores(study, cell, probed.rows, probed.tested, probed.probabilities, notes, seconds, on)
 
 
 def _write_scores(
@@ -96,8 +97,11 @@ def _write_scores(
     probabilities: np.ndarray,
     notes: dict[str, Any],
     seconds: float,
+    on: dict[str, Any],
 ) -> None:
-    """A cell's result: what it learned from (`rows`), and the scores of its predictions on every cohort."""
+    """A cell's result: what it learned from (`rows`), the scores of its predictions on every cohort, and where it was
+    computed (`on`).
+    """
     table, classes = study.planes.table, study.planes.classes
     labels, patients = study.planes.labels, study.planes.patients
     cohorts = {}
@@ -112,6 +116,7 @@ def _write_scores(
         "seconds": round(seconds, 3),
         "cohorts": cohorts,
         "notes": notes,
+        "computed": on,
     }
     write_cell(study.run, cell, result, tested, probabilities)
 

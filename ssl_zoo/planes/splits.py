@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,20 +105,39 @@ def nested_subset(planes: Planes, train_rows: np.ndarray, fraction: float, seed:
     order, covering = _patient_order(planes, train_rows, seed)
     n_patients = round_half_up(fraction * len(order))
     if n_patients < covering:
-        smallest = math.ceil((covering - 0.5) / len(order) * 1e4) / 1e4
-        unit = "images" if planes.by_image else "patients"
-        raise UserError(
-            f"the label fraction {fraction:g} is {n_patients} of {len(order)} training {unit}, "
-            f"which cannot show all {len(planes.classes)} classes; the smallest possible fraction is {smallest:g} "
-            f"({covering} {unit})"
-        )
+        raise _too_small(planes, fraction, covering, len(order))
     chosen = np.isin(planes.patients[train_rows].astype(str), order[:n_patients].astype(str))
     return np.sort(train_rows[chosen])
+
+
+def check_fraction(planes: Planes, fraction: float, draws: Iterable[tuple[np.ndarray, int]]) -> None:
+    """Raise UserError where some `nested_subset` of `draws`, training rows and seeds, is too small to show every class.
+
+    It names the smallest fraction that is enough for all of them.
+    """
+    short = []
+    for train_rows, seed in draws:
+        order, covering = _patient_order(planes, train_rows, seed)
+        if round_half_up(fraction * len(order)) < covering:
+            short.append((covering, len(order)))
+    if short:
+        raise _too_small(planes, fraction, *max(short, key=lambda one: (one[0] - 0.5) / one[1]))
 
 
 def round_half_up(value: float) -> int:
     """3.5 to 4, 4.5 to 5; the tolerance is for products such as 0.15 * 10."""
     return math.floor(value + 0.5 + 1e-9)
+
+
+def _too_small(planes: Planes, fraction: float, covering: int, n_patients: int) -> UserError:
+    """The refusal of a fraction of `n_patients`, where it takes `covering` of them to show every class."""
+    smallest = math.ceil((covering - 0.5) / n_patients * 1e4) / 1e4
+    unit = "images" if planes.by_image else "patients"
+    return UserError(
+        f"the label fraction {fraction:g} is {round_half_up(fraction * n_patients)} of {n_patients} training {unit}, "
+        f"which cannot show all {len(planes.classes)} classes; the smallest possible fraction is {smallest:g} "
+        f"({covering} {unit})"
+    )
 
 
 def _patient_order(planes: Planes, rows: np.ndarray, seed: int) -> tuple[np.ndarray, int]:

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from ssl_zoo.errors import UserError, unknown
-from ssl_zoo.files import fingerprint, inside
+from ssl_zoo.files import fingerprint, fingerprint_file, inside
 from ssl_zoo.planes.images import load_images
 from ssl_zoo.scans.table import VIDEO_SUFFIXES
 
@@ -30,6 +30,7 @@ __all__ = ["Planes", "build_planes", "load_images", "read_planes", "refuse_outsi
 
 REQUIRED = ("image", "label", "patient_id")
 OPTIONAL = ("frame", "split", "cohort", "site")
+DECIDING = ["image", "label", "patient_id", "frame", "cohort"]  # numbers; `split` does by the rows of the splits alone
 SPLITS = ("train", "val", "test")
 INTERNAL = "internal"
 ALLOW = "planes.allow_outside=true permits it"
@@ -46,7 +47,7 @@ class Planes:
 
     table: pd.DataFrame
     classes: tuple[str, ...]
-    fingerprint: str  # changes with any label, patient, split or pixel
+    fingerprint: str  # changes with any label, patient, cohort or pixel, and with nothing that decides no number
     by_image: bool = False  # patients are unknown: every image stands for itself
     sector: str = "keep"  # or crop, mask: what becomes of what lies beside the ultrasound sector
 
@@ -138,7 +139,7 @@ def build_planes(
     table = table[["image", "path", "label", "patient_id", "frame", "split", "cohort", "site", "where"]]
     table = pd.concat([table, raw.drop(columns=[name for name in raw if name in table.columns])], axis=1)
     known = _classes(table, name, classes)
-    decides = table[["image", "label", "patient_id", "frame", "split", "cohort", "site"]].astype(object)
+    decides = table[DECIDING].astype(object)
     contents = [known, by_image, decides.where(decides.notna(), None).to_numpy().tolist(), _file_marks(table)]
     return Planes(table, known, fingerprint(contents), by_image)
 
@@ -257,13 +258,13 @@ def _classes(table: pd.DataFrame, name: str, classes: Sequence[str] | None) -> t
     return known
 
 
-def _file_marks(table: pd.DataFrame) -> list[list[Any]]:
-    """Size and quick hash of every file, in the order of the rows; a file that is not there is a UserError."""
+def _file_marks(table: pd.DataFrame) -> list[Any]:
+    """What tells each file from any other, in the order of the rows; a file that is not there is a UserError."""
     files = table.drop_duplicates("path")
 
-    def mark(path: str, place: str, image: str) -> list[Any]:
+    def mark(path: str, place: str, image: str) -> Any:
         try:
-            return _quick_hash(path)
+            return _video_mark(path) if Path(path).suffix.lower() in VIDEO_SUFFIXES else fingerprint_file(Path(path))
         except FileNotFoundError:
             raise UserError(f"{place}: no such file '{image}'") from None
         except OSError as error:
@@ -273,8 +274,12 @@ def _file_marks(table: pd.DataFrame) -> list[list[Any]]:
         return list(pool.map(mark, files["path"], files["where"], files["image"]))
 
 
-def _quick_hash(path: str, block: int = 1 << 14) -> list[Any]:
-    """Size of a file, and a hash of its beginning, middle and end: enough to see that an image was changed."""
+def _video_mark(path: str, block: int = 1 << 14) -> list[Any]:
+    """Size of a video, and a hash of its beginning, middle and end.
+
+    All of it would take long to read. A video that is written anew differs in these, as its container lists the sizes
+    of its frames; one whose uncompressed pixels are changed in place may not.
+    """
     size = os.path.getsize(path)
     digest = hashlib.blake2b(digest_size=8)
     with open(path, "rb") as handle:

@@ -37,6 +37,7 @@ from ssl_zoo.pretraining.watch import Moment, Watch
 from ssl_zoo.scans.store import FrameStore
 from ssl_zoo.training.batchnorm import synchronised
 from ssl_zoo.training.checkpoint import newest_checkpoint, save_checkpoint
+from ssl_zoo.training.hardware import computed_on
 from ssl_zoo.training.optim import build_optimizer, set_schedule
 
 SHOW_EVERY_S = 1.0  # between two reports of progress
@@ -199,6 +200,7 @@ def pretrain(
         "seconds": round(elapsed, 2),
         "peak_memory_mb": round(spent.peak_memory_mb),
         "devices": processes.size,
+        "computed": computed_on(str(fabric.device), settings.precision),
         "frames_in_store": len(store),
         "share_without_neighbour": batches.pairs.lonely,
         "collapsed_at_step": collapse_event(history),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,17 +11,42 @@ from pathlib import Path
 import av
 import numpy as np
 
+from ssl_zoo.errors import UserError
 from ssl_zoo.scans.scaling import Scaler
 
 DEFAULT_FPS = 25.0  # frames/s of scans that do not tell: image folders, stacks, files without time stamps
+LONGEST_REASON = 200  # characters; pydicom lists all that it has tried
 
 
 class UnreadableScan(Exception):
     """A scan that cannot be read, with the reason; ingest skips it and lists it."""
 
+    @property
+    def passing(self) -> bool:
+        """Whether it may be readable another time: for want of a package or memory, or for a disk or network."""
+        cause = self.__cause__
+        return isinstance(cause, ImportError | MemoryError) or (isinstance(cause, OSError) and cause.errno is not None)
+
 
 class MiscountedScan(UnreadableScan):
     """The decoder gave other frames than announced, or decord gave up: open it again with `exact=True`."""
+
+
+@contextlib.contextmanager
+def only_unreadable() -> Iterator[None]:
+    """Every error inside, which no list of those that decoders may raise would hold, becomes an UnreadableScan."""
+    try:
+        yield
+    except (UnreadableScan, UserError):
+        raise
+    except Exception as error:
+        kind, words = type(error).__name__, in_short(error)
+        raise UnreadableScan(f"cannot be read ({words if words == kind else f'{kind}: {words}'})") from error
+
+
+def in_short(error: Exception) -> str:
+    """What an error says, on one line; its kind, where it says nothing."""
+    return " ".join(str(error).split())[:LONGEST_REASON] or type(error).__name__
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +101,10 @@ class ScanReader:
         if any(a >= b for a, b in itertools.pairwise(wanted)):
             raise ValueError("frames are streamed by ascending index; use `read` for any order")
         width, height = box or (self.width, self.height)
-        scaler = Scaler(width, height, channels, self.rotation)
-        for index, picture in self._pictures(wanted):
-            yield index, scaler(picture)
+        with only_unreadable():
+            scaler = Scaler(width, height, channels, self.rotation)
+            for index, picture in self._pictures(wanted):
+                yield index, scaler(picture)
 
     def _pictures(self, wanted: list[int]) -> Iterator[tuple[int, av.VideoFrame | np.ndarray]]:
         """Yield `(index, picture as stored)` for ascending indices within the scan."""

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from ssl_zoo.scans.base import DEFAULT_FPS, ScanReader, UnreadableScan, even_times
+from ssl_zoo.scans.base import DEFAULT_FPS, ScanReader, UnreadableScan, even_times, in_short
 
 JPEG_BASELINE = "1.2.840.10008.1.2.4.50"  # which Pillow, needed anyway, decodes twice as fast as gdcm
 FRAME_TIME = 0x00181063  # the tag that FrameIncrementPointer points to where frames come at a constant rate
 TISSUE, CENTIMETRES = 1, 3  # RegionSpatialFormat: a 2D image; PhysicalUnitsXDirection
-LONGEST_REASON = 200  # characters; pydicom lists all that it has tried
+NO_DECODER = "missing dependencies"  # in what pydicom says where a package is needed to decode
 SAME = 0.01  # relative difference up to which two spacings are one
 
 
@@ -88,8 +88,8 @@ def _explained() -> Iterator[None]:
     except StopIteration as error:
         raise UnreadableScan("is cut off: it holds fewer frames than its header says") from error
     except Exception as error:
-        reason = " ".join((str(error) or type(error).__name__).split())[:LONGEST_REASON]
-        raise UnreadableScan(f"cannot be decoded ({reason})") from error
+        cause = ModuleNotFoundError() if NO_DECODER in str(error) else error
+        raise UnreadableScan(f"cannot be decoded ({in_short(error)})") from cause
 
 
 def _frames(path: Path, wanted: list[int], plugin: str) -> tuple[Any, Iterator[np.ndarray]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import shutil
 from collections.abc import Sized
 from functools import partial
@@ -23,6 +24,7 @@ from ssl_zoo.scans.image_folder import image_names
 from ssl_zoo.scans.ingest import IngestSettings, ingest, show_cleaned
 from ssl_zoo.scans.parts import (
     Ingested,
+    clear,
     finished,
     frames_path,
     keep_plans,
@@ -37,6 +39,7 @@ from ssl_zoo.scans.parts import (
 from ssl_zoo.scans.plans import Plan, make_plans, unplanned
 from ssl_zoo.scans.reader import DECODERS
 from ssl_zoo.scans.samplers import SamplerSettings
+from ssl_zoo.scans.skips import Skip, readable_now, skip, to_try_again
 from ssl_zoo.scans.store import CARD, FRAMES, HEADER, INDEX, REPORT, VERSION, FrameStore, npy_header
 from ssl_zoo.scans.summary import index, report, summary, without_duplicates
 from ssl_zoo.scans.table import Scans
@@ -72,10 +75,13 @@ def build_store(
 
     A store that was already built from the same scans and settings is opened as it is; any other one at this place is
     replaced, and until then stays whole. A build that was stopped goes on where it stood: what it has done lies in the
-    hidden folder `.<name>.parts` beside `out`.
+    hidden folder `.<name>.parts` beside `out`. Scans that were left out because a package was missing, a process was
+    killed or a disk failed (`again` in `store.skipped`) are tried again; where one can be read by now, all is built
+    anew.
 
-    Raises UserError for impossible settings, a disk too small for the frames, a folder that is there and is no
-    store, where no scan can be read, or where another process builds the same store.
+    Raises UserError for impossible settings, a disk too small for the frames, a place where no store can be put (a
+    folder that is there and is no store, a mount point, the folder that the program runs in), where no scan can be
+    read, or where another process builds the same store.
     """
     out = Path(out)
     settings = IngestSettings(sampler, size, channels, decoder, cleaning if cleaning and cleaning.anything else None)
@@ -84,18 +90,24 @@ def build_store(
         raise UserError(f"frames.copies is {copies}; it must be at least 1")
     wanted = _wanted(settings, source_fingerprint(scans)) | ({"copies": copies} if copies > 1 else {})
     fingerprint = files.fingerprint(wanted)
-    if out.exists():
-        if not (out / CARD).is_file() and (not out.is_dir() or any(out.iterdir())):
-            raise UserError(f"{out}: exists and is no frame store; choose another place or remove it")
-        if (out / CARD).is_file() and files.read_json(out / CARD).get("fingerprint") == fingerprint:
-            shutil.rmtree(parts_folder(out), ignore_errors=True)  # of a build that was stopped at its very end
-            return FrameStore.open(out)
+    place = out.resolve()  # so that a link stays, and leads to the store
+    card = files.read_json(out / CARD) if (out / CARD).is_file() else {}
+    built = card.get("fingerprint") == fingerprint
+    if built and not (to_try_again(card["skipped"]) and os.access(place.parent, os.W_OK)):
+        shutil.rmtree(parts_folder(place), ignore_errors=True)  # of a build that was stopped at its very end
+        return FrameStore.open(out)
+    _check_place(place)
 
-    with unfinished(out, fingerprint) as folder:
+    with unfinished(place, fingerprint) as folder:
         with processes(workers, len(scans)) as mapper:
+            show = partial(show_cleaned, settings=settings) if settings.cleaning else show_all
+            if built and not readable_now(scans, card["skipped"], mapper, show):
+                return FrameStore.open(out)
             planned = kept_plans(folder, unplanned(scans))
+            if planned and readable_now(scans, planned[1], mapper, show):  # other plans, other slots
+                clear(folder)
+                planned = None
             if planned is None:
-                show = partial(show_cleaned, settings=settings) if settings.cleaning else show_all
                 planned = make_plans(
                     scans, sampler, mapper, decoder=decoder, show=show, folder=folder, progress=progress
                 )
@@ -104,13 +116,13 @@ def build_store(
             keep_plans(folder, plans, skipped)
             done = finished(folder, plans, settings.frame_bytes)
             n_frames = sum(len(plan.indices) for number, plan in enumerate(plans) if number not in done)
-            check_disk(out.parent, HEADER + copies * n_frames * settings.frame_bytes)
+            check_disk(place.parent, HEADER + copies * n_frames * settings.frame_bytes)
             ended = list(ingest(plans, folder, mapper, settings=settings, done=done, progress=progress))
         _pack(ended, folder, settings.frame_bytes)
         store = folder / "store"
         if settings.cleaning and settings.cleaning.duplicates == "store":
             ended = without_duplicates(ended, store / FRAMES, settings.shape, settings.cleaning)
-        skipped += [{"scan": plan.scan, "reason": result.reason} for plan, result in ended if result.reason]
+        skipped += [skip(plan.scan, result.reason, result.again) for plan, result in ended if result.reason]
         order = {scan: place for place, scan in enumerate(scans.table["scan"])}
         skipped.sort(key=lambda entry: order[entry["scan"]])
         kept = [(plan, result) for plan, result in ended if not result.reason]
@@ -127,7 +139,7 @@ def build_store(
         if skipped:  # with other scans left out, by an accident of the machine, it is another store
             found["content"] = files.fingerprint([fingerprint, sorted(entry["scan"] for entry in skipped)])
         files.write_json(store / CARD, wanted | found)
-        publish(folder, out)
+        publish(folder, place)
     return FrameStore.open(out)
 
 
@@ -141,6 +153,16 @@ def _check(settings: IngestSettings) -> None:
         raise unknown("frames.decoder", settings.decoder, DECODERS)
     if settings.cleaning:
         settings.cleaning.check()
+
+
+def _check_place(out: Path) -> None:
+    """UserError where a finished store could not take the place of what is there."""
+    if out.exists() and not (out / CARD).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: exists and is no frame store; choose another place or remove it")
+    if out.is_mount():
+        raise UserError(f"{out}: is a mount point, which no store can replace; name a folder in it")
+    if Path.cwd().is_relative_to(out):
+        raise UserError(f"{out}: is the folder that you are in, which no store can replace; name another one")
 
 
 def _wanted(settings: IngestSettings, source: str) -> dict[str, Any]:
@@ -199,9 +221,13 @@ def _marks(path: Path) -> list[Any]:
 
 
 def _folder_marks(folder: Path) -> list[Any]:
-    names = image_names(folder)
-    ends = [_marks(folder / name) for name in {*names[:1], *names[-1:]}]
-    return [[[name, (folder / name).stat().st_size] for name in names], sorted(ends)]
+    """The names and sizes of a folder's images, and both ends of two; of one that cannot be read, that it is so."""
+    try:
+        names = image_names(folder)
+        sizes = [[name, (folder / name).stat().st_size] for name in names]
+    except OSError as error:
+        return [-1, str(error.strerror)]
+    return [sizes, sorted(_marks(folder / name) for name in {*names[:1], *names[-1:]})]
 
 
 def check_disk(folder: Path, n_bytes: int) -> None:
@@ -214,7 +240,7 @@ def check_disk(folder: Path, n_bytes: int) -> None:
         )
 
 
-def _check_any(readable: Sized, skipped: list[dict[str, str]], scans: Scans) -> None:
+def _check_any(readable: Sized, skipped: list[Skip], scans: Scans) -> None:
     if not readable:
         first = skipped[0]
         raise UserError(

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from ssl_zoo.scans.base import only_unreadable
 from ssl_zoo.scans.cleaning import CleaningSettings, ScanCleaning, frame_hash, reason_to_drop
 from ssl_zoo.scans.first_look import SMALL
 from ssl_zoo.scans.parts import Ingested, frames_path, keep_card, overflow_path, slots
@@ -22,7 +23,7 @@ from ssl_zoo.scans.samplers import SamplerSettings
 from ssl_zoo.scans.scaling import Scaler, fit_box
 from ssl_zoo.scans.sector_cut import look_over
 from ssl_zoo.scans.store import count_levels
-from ssl_zoo.scans.workers import Mapper, in_process
+from ssl_zoo.scans.workers import Died, Mapper, in_process
 
 BLOCK = 16  # frames that are written, and whose levels are counted, at a time
 
@@ -96,12 +97,12 @@ def show_cleaned(reader: ScanReader, indices: np.ndarray, settings: IngestSettin
     return _images(reader, indices, cleaning, box, settings, Counter())
 
 
-def _lost(task: Task, reason: str) -> Ingested:
-    return Ingested(task.number, reason=reason)  # no card: a later run tries it again
+def _lost(task: Task, how: Died) -> Ingested:
+    return Ingested(task.number, reason=str(how), again=how.killed)
 
 
 def _ingest(task: Task, folder: Path, settings: IngestSettings) -> Ingested:
-    """Decode one scan into its slot, and keep its card."""
+    """Decode one scan into its slot, and keep its card, unless a later run is to try it again."""
     plan = task.plan
     try:
         reader = plan.reader or open_scan(plan.path, decoder=settings.decoder, fps=plan.fps)
@@ -112,8 +113,9 @@ def _ingest(task: Task, folder: Path, settings: IngestSettings) -> Ingested:
             indices, _ = recounted(plan, reader, settings.sampler)
             result = _decode(task, reader, indices, folder, settings)
     except UnreadableScan as error:
-        result = Ingested(task.number, reason=str(error))
-    keep_card(folder, result)
+        result = Ingested(task.number, reason=str(error), again=error.passing)
+    if not result.again:
+        keep_card(folder, result)
     return result
 
 
@@ -176,15 +178,16 @@ def _images(
     if cleaning is None or settings.cleaning is None:
         yield from reader.frames(indices, channels=settings.channels, box=box)
         return
-    scale = Scaler(*box, settings.channels)
     previous = None
-    for index, frame in reader.frames(indices, channels=settings.channels):
-        cleaned = cleaning.clean(frame)
-        if reason := reason_to_drop(cleaned, previous, settings.cleaning, screen=frame):
-            dropped[reason] += 1
-            continue
-        previous = cleaned
-        yield index, scale(cleaned)
+    with only_unreadable():
+        scale = Scaler(*box, settings.channels)
+        for index, frame in reader.frames(indices, channels=settings.channels):
+            cleaned = cleaning.clean(frame)
+            if reason := reason_to_drop(cleaned, previous, settings.cleaning, screen=frame):
+                dropped[reason] += 1
+                continue
+            previous = cleaned
+            yield index, scale(cleaned)
 
 
 def in_words(dropped: Mapping[str, int]) -> str:

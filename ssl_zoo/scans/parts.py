@@ -26,6 +26,7 @@ import numpy as np
 
 from ssl_zoo import files
 from ssl_zoo.scans.plans import Plan
+from ssl_zoo.scans.skips import Skip
 from ssl_zoo.scans.store import FRAMES, HEADER, count_levels
 
 BLOCK = 1 << 22  # bytes read at a time
@@ -51,6 +52,7 @@ class Ingested:
     note: str = ""  # what cleaning wants a user to know
     overflow: bool = False  # whether the pixels, more than planned, lie in a file of their own
     reason: str = ""  # why there are no frames
+    again: bool = False  # whether there may be some another time
 
 
 def frames_path(folder: Path) -> Path:
@@ -91,7 +93,7 @@ def unfinished(out: Path, fingerprint: str) -> Iterator[Path]:
     with files.holding(folder / "lock", f"{out}: another process is building this store"):
         whose = folder / "fingerprint"
         if not whose.is_file() or whose.read_text() != fingerprint:
-            _clear(folder)
+            clear(folder)
             whose.write_text(fingerprint)
         try:
             yield folder
@@ -103,12 +105,11 @@ def unfinished(out: Path, fingerprint: str) -> Iterator[Path]:
 
 
 def parts_folder(out: Path) -> Path:
-    """The hidden folder beside a store that is being built."""
-    whole = Path(os.path.abspath(out))  # which has a name, also where `out` is `.`
-    return whole.parent / f".{whole.name}.parts"
+    """The hidden folder beside a store that is being built in `out`, an absolute path without links."""
+    return out.parent / f".{out.name}.parts"
 
 
-def keep_plans(folder: Path, plans: list[Plan], skipped: list[dict[str, str]]) -> None:
+def keep_plans(folder: Path, plans: list[Plan], skipped: list[Skip]) -> None:
     """Write down what was planned, without the readers."""
     with files.replacing(folder / PLANS) as part, open(part, "wb") as handle:
         np.savez(
@@ -121,7 +122,7 @@ def keep_plans(folder: Path, plans: list[Plan], skipped: list[dict[str, str]]) -
         )
 
 
-def kept_plans(folder: Path, unplanned: list[Plan]) -> tuple[list[Plan], list[dict[str, str]]] | None:
+def kept_plans(folder: Path, unplanned: list[Plan]) -> tuple[list[Plan], list[Skip]] | None:
     """The plans of an earlier run, put into `unplanned` (one for each scan); None where there are none."""
     try:
         with np.load(folder / PLANS, allow_pickle=False) as kept:
@@ -205,11 +206,12 @@ def _holds_work(folder: Path) -> bool:
     return any(folder.glob("look-*")) or any(card and not card.reason for card in cards)
 
 
-def _clear(folder: Path) -> None:
+def clear(folder: Path) -> None:
+    """Throw away all that an earlier run has done, but not whose folder it is."""
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
-        elif path.name != "lock":
+        elif path.name not in ("lock", "fingerprint"):
             path.unlink()
 
 

@@ -19,8 +19,9 @@ from ssl_zoo.scans.descriptors import DIMENSIONS
 from ssl_zoo.scans.first_look import Look, Show, look_at, show_all
 from ssl_zoo.scans.reader import ScanReader, UnreadableScan, open_scan
 from ssl_zoo.scans.samplers import SAMPLERS, SamplerSettings, sample
+from ssl_zoo.scans.skips import Skip, skip
 from ssl_zoo.scans.table import Scans
-from ssl_zoo.scans.workers import Mapper, in_process
+from ssl_zoo.scans.workers import Died, Mapper, in_process
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,7 @@ class Plan:
     times: np.ndarray
     reader: ScanReader | None = None
     reason: str = ""  # why the scan cannot be read
+    again: bool = False  # whether it may be readable another time
     fps: float = DEFAULT_FPS  # of a scan that does not tell
     spacing: float = float("nan")  # millimetres per pixel, where the table says so
 
@@ -51,7 +53,7 @@ def make_plans(
     show: Show = show_all,
     folder: Path | None = None,
     progress: bool = True,
-) -> tuple[list[Plan], list[dict[str, str]]]:
+) -> tuple[list[Plan], list[Skip]]:
     """The frames to take from each scan that gives any, in the order of the table; and the unreadable scans with their
     reasons.
 
@@ -69,7 +71,7 @@ def make_plans(
     read = partial(_open, sampler=sampler, decoder=decoder, show=show if looks else None, folder=folder)
     opened: dict[int, Plan] = {}
     seen: list[np.ndarray] = []
-    skipped: list[dict[str, str]] = []
+    skipped: list[Skip] = []
     tried, start = 0, 0
     with tempfile.TemporaryFile(dir=folder) as descriptors:
         with tqdm(total=wanted, desc="scans", unit="scan", disable=None if progress else True) as bar:
@@ -79,7 +81,7 @@ def make_plans(
                 for number, (plan, look) in zip(batch, mapper(read, [rows[n] for n in batch], _lost), strict=True):
                     bar.update(sampler.scans is None or not plan.reason)  # another scan stands in for a lost one
                     if plan.reason:
-                        skipped.append({"scan": plan.scan, "reason": plan.reason})
+                        skipped.append(skip(plan.scan, plan.reason, plan.again))
                         continue
                     opened[number] = plan
                     if look is not None:
@@ -136,12 +138,12 @@ def _open(
             kept = folder / f"look-{files.fingerprint(plan.scan)}.npz" if folder else None
             reader, look = look_at(reader, sampler, show, kept, fps=plan.fps)
     except UnreadableScan as error:
-        return _lost(plan, str(error))
+        return dataclasses.replace(plan, reason=str(error), again=error.passing), None
     return dataclasses.replace(plan, times=reader.times, reader=reader), look
 
 
-def _lost(plan: Plan, reason: str) -> tuple[Plan, None]:
-    return dataclasses.replace(plan, reason=reason), None
+def _lost(plan: Plan, how: Died) -> tuple[Plan, None]:
+    return dataclasses.replace(plan, reason=str(how), again=how.killed), None
 
 
 def _chosen(plans: list[Plan], candidates: Candidates, sampler: SamplerSettings) -> Iterator[Plan]:

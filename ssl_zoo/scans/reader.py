@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ssl_zoo.errors import unknown
-from ssl_zoo.scans.base import DEFAULT_FPS, MiscountedScan, ScanReader, UnreadableScan
+from ssl_zoo.scans.base import DEFAULT_FPS, MiscountedScan, ScanReader, UnreadableScan, only_unreadable
 from ssl_zoo.scans.dicom import open_dicom
 from ssl_zoo.scans.image_folder import open_image_folder
 from ssl_zoo.scans.signatures import kind_of
@@ -19,6 +19,7 @@ DECODERS = ("pyav", "decord")  # of videos
 OTHERS = {"dicom": open_dicom, "npy": open_npy, "hdf5": open_hdf5}  # by `kind_of`; all else is opened as a video
 
 
+@only_unreadable()
 def open_scan(path: Path, *, exact: bool = False, decoder: str = "pyav", fps: float = DEFAULT_FPS) -> ScanReader:
     """Open a video, a DICOM file, a `.npy` or HDF5 stack, a NIfTI or MetaImage sequence, or a folder of images.
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ssl_zoo.scans.base import ScanReader
+from ssl_zoo.scans.base import ScanReader, only_unreadable
 from ssl_zoo.scans.cleaning import CleaningSettings, ScanCleaning, look
 from ssl_zoo.scans.scaling import Scaler
 
@@ -29,10 +29,11 @@ def look_over(reader: ScanReader, settings: CleaningSettings) -> ScanCleaning:
     """What cleaning finds in frames spread over a scan.
 
     It looks in colour, also for grey images: colour flow and coloured marks show in colour only. Raises UnreadableScan
-    where the file turns out to be damaged.
+    where the file turns out to be damaged, or is not to be cleaned.
     """
     spread = np.unique(np.linspace(0, len(reader) - 1, LOOK).round().astype(np.int64))
-    return look(reader.read(spread, channels=3), settings)
+    with only_unreadable():
+        return look(reader.read(spread, channels=3), settings)
 
 
 def fitted_frames(

@@ -85,8 +85,8 @@ class FrameStore:
         return self.meta["patients"]
 
     @property
-    def skipped(self) -> list[dict[str, str]]:
-        """Scans that could not be read or were left out: `{"scan": path, "reason": why}`."""
+    def skipped(self) -> list[dict[str, Any]]:
+        """Scans that could not be read or were left out: `scan`, `reason`, and `again` where a later run tries it."""
         return self.meta["skipped"]
 
     @property

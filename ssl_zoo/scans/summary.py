@@ -14,6 +14,7 @@ from ssl_zoo.scans.cleaning import CleaningSettings, near_duplicate_rows
 from ssl_zoo.scans.ingest import in_words
 from ssl_zoo.scans.parts import Ingested, pack
 from ssl_zoo.scans.plans import Plan
+from ssl_zoo.scans.skips import Skip
 from ssl_zoo.scans.store import HEADER, moments
 from ssl_zoo.scans.table import Scans
 
@@ -36,7 +37,7 @@ def index(kept: Scanned) -> pd.DataFrame:
     )
 
 
-def report(ended: Scanned, skipped: list[dict[str, str]], scans: Scans) -> pd.DataFrame:
+def report(ended: Scanned, skipped: list[Skip], scans: Scans) -> pd.DataFrame:
     """One row for each scan, in the order of the table: whether it was read or why not, and what was found in it.
 
     Columns: `scan, scan_id, patient_id, outcome` (read, skipped, not chosen)`, reason, frames` (of the scan)`, kept,
@@ -68,7 +69,7 @@ def report(ended: Scanned, skipped: list[dict[str, str]], scans: Scans) -> pd.Da
     return pd.DataFrame(rows)
 
 
-def summary(kept: Scanned, ended: Scanned, skipped: list[dict[str, str]]) -> dict[str, Any]:
+def summary(kept: Scanned, ended: Scanned, skipped: list[Skip]) -> dict[str, Any]:
     """The part of store.json that tells what was found."""
     results = [result for _, result in kept]
     mean, std = moments(sum((result.histogram for result in results), np.zeros(256, np.int64)))

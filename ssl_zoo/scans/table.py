@@ -89,7 +89,7 @@ def _read_table(source: Path, patient_pattern: str | None, fps: float, allow_out
         if patient_pattern is not None:
             warnings.append(f"{source} has a column patient_id; the patient pattern was not used")
     elif patient_pattern is not None:
-        patients = _patients_by_pattern(scans, patient_pattern, source)
+        patients = patients_by_pattern(scans, patient_pattern, source)
     else:
         patients = [""] * len(scans)
     if not all(patients):
@@ -183,7 +183,7 @@ def _read_folder(source: Path, patient_pattern: str | None, fps: float, allow_ou
     found = search.scans
     warnings = [f"{source}: {sentence}" for sentence in search.warnings]
     if not found:
-        kinds = f"{', '.join(VIDEO_SUFFIXES)}, DICOM, .npy, .h5 and folders of images"
+        kinds = "videos, DICOM files, .npy and .h5 stacks, .nii and .mhd volumes, folders of images"
         raise UserError("; ".join([f"{source}: no scans in this folder (looked for {kinds})", *search.warnings]))
     paths = [source / scan for scan in found]
     if patient_pattern is None:
@@ -197,7 +197,7 @@ def _read_folder(source: Path, patient_pattern: str | None, fps: float, allow_ou
                 "give a patient pattern or a scans.csv if patients have several scans"
             )
     else:
-        patients = _patients_by_pattern(found, patient_pattern, source)
+        patients = patients_by_pattern(found, patient_pattern, source)
     many = len(found)
     scan_ids = [source.resolve().name] if found == ["."] else _scan_ids(found)
     return _scans(
@@ -247,7 +247,7 @@ def _scan_ids(scans: list[str]) -> list[str]:
     return [(stem if count[stem] == 1 else name).as_posix() for stem, name in zip(stems, names, strict=True)]
 
 
-def _patients_by_pattern(scans: list[str], pattern: str, source: Path) -> list[str]:
+def patients_by_pattern(scans: list[str], pattern: str, source: Path) -> list[str]:
     try:
         compiled = re.compile(pattern)
     except re.error as error:

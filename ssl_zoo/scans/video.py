@@ -10,6 +10,7 @@ index is wrong in many other files (`decord_frames` has the list); so it is a ch
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import dataclasses
 from collections.abc import Iterator
@@ -58,10 +59,11 @@ class VideoReader(ScanReader):
     def _decode(self, container: Any, stream: Any, wanted: list[int]) -> Iterator[tuple[int, av.VideoFrame]]:
         decoded = self._numbered(container, stream)
         reached = -1  # index of the last decoded frame
+        seek_points = self.seek_points.tolist()
         for target in wanted:
-            before = int(np.searchsorted(self.seek_points, target, side="right")) - 1
-            if self.stamps is not None and before >= 0 and self.seek_points[before] > reached + SEEK_GAIN:
-                container.seek(int(self.stamps[self.seek_points[before]]), stream=stream)
+            before = bisect.bisect_right(seek_points, target) - 1
+            if self.stamps is not None and before >= 0 and seek_points[before] > reached + SEEK_GAIN:
+                container.seek(int(self.stamps[seek_points[before]]), stream=stream)
                 decoded = self._numbered(container, stream)
             frame = None
             while reached < target and (step := next(decoded, None)) is not None:
@@ -147,6 +149,8 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
             stream = container.streams.best("video")
             if stream is None:
                 raise UnreadableScan("holds no video")
+            if stream.codec_context is None:
+                raise UnreadableScan("holds video of a codec that ffmpeg does not know")
             stream.codec_context.thread_count = 1
             yield container, stream
     except (av.error.FFmpegError, OSError) as error:

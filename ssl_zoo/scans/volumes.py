@@ -42,6 +42,14 @@ def is_volume(path: Path) -> bool:
     return _kind(path) != ""
 
 
+def pixel_files(path: Path) -> list[Path]:
+    """The file beside a MetaImage that holds its pixels; none of another kind of file, or where they lie in it."""
+    if _kind(path) != "metaimage":
+        return []
+    file = _meta_header(path)[0].get("ElementDataFile", "LOCAL")
+    return [path.parent / file] if file.upper() != "LOCAL" else []
+
+
 def open_volume(path: Path, *, fps: float = DEFAULT_FPS) -> VolumeReader:
     """Open a sequence, `fps` frames a second. Pixels that are not square are shown as the finer side has them.
 
@@ -103,14 +111,7 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, tuple[float, float]]:
 
 
 def _read_metaimage(path: Path) -> tuple[np.ndarray, tuple[float, float]]:
-    header, pixels = {}, b""
-    with open(path, "rb") as handle:
-        while line := handle.readline():
-            name, _, value = line.decode("latin-1").partition("=")
-            header[name.strip()] = value.strip()
-            if name.strip() == "ElementDataFile":  # the last line of a header
-                pixels = handle.read()
-                break
+    header, pixels = _meta_header(path)
     file = header.get("ElementDataFile", "")
     if file.upper() != "LOCAL":
         if Path(file).name != file or not (path.parent / file).is_file():
@@ -131,15 +132,26 @@ def _read_metaimage(path: Path) -> tuple[np.ndarray, tuple[float, float]]:
     return _sequence(pixels, dims, META_TYPES.get(header.get("ElementType", "")), order), (spacing[0], spacing[1])
 
 
+def _meta_header(path: Path) -> tuple[dict[str, str], bytes]:
+    """The keys of a MetaImage, and what follows them."""
+    header = {}
+    with open(path, "rb") as handle:
+        while line := handle.readline():
+            name, _, value = line.decode("latin-1").partition("=")
+            header[name.strip()] = value.strip()
+            if name.strip() == "ElementDataFile":  # the last line of a header
+                return header, handle.read()
+    return header, b""
+
+
 def _sequence(pixels: bytes, dims: list[int], kind: str | None, order: str) -> np.ndarray:
     """`[T, H, W]` of the bytes of an array whose first axis, `dims[0]`, is across and varies fastest."""
     if kind is None:
         raise UnreadableScan("has pixels of a type that sequences do not have (uint8, int16, uint16 or float)")
-    across, down, *rest = dims
-    lengths = [size for size in rest if size != 1]
-    if min(dims) < 1 or len(lengths) > 1:
+    lengths = [size for size in dims[2:] if size != 1]
+    if len(dims) < 2 or min(dims) < 1 or len(lengths) > 1:
         raise UnreadableScan(f"has the dimensions {dims}; a sequence has [across, down, time]")
-    n_frames = lengths[0] if lengths else 1
+    across, down, n_frames = dims[0], dims[1], lengths[0] if lengths else 1
     dtype = np.dtype(order + kind)
     if len(pixels) < across * down * n_frames * dtype.itemsize:
         raise UnreadableScan(f"is cut off: {len(pixels)} bytes of pixels for the dimensions {dims}")

@@ -26,20 +26,28 @@ TRIES = 3  # of a task whose process is killed
 SPAWN = multiprocessing.get_context("spawn")  # fork is not safe beside the threads of torch and of decoders
 
 
+class Died(Exception):
+    """A process died over its task; the message says how. `killed`: from outside, for all that can be known."""
+
+    def __init__(self, status: int | None) -> None:
+        super().__init__(_how(status))
+        self.killed = status == -signal.SIGKILL
+
+
 class Mapper(Protocol):
-    """`map` with one more word: `lost(task, reason)` is the result of a task whose process died over it."""
+    """`map` with one more word: `lost(task, how)` is the result of a task whose process died over it."""
 
     def __call__(
         self,
         function: Callable[[Task], Result],
         tasks: Sequence[Task],
-        lost: Callable[[Task, str], Result],
+        lost: Callable[[Task, Died], Result],
         /,
     ) -> Iterator[Result]: ...
 
 
 def in_process(
-    function: Callable[[Task], Result], tasks: Sequence[Task], lost: Callable[[Task, str], Result], /
+    function: Callable[[Task], Result], tasks: Sequence[Task], lost: Callable[[Task, Died], Result], /
 ) -> Iterator[Result]:
     """The mapper without other processes; nothing is lost but all is, should a decoder crash."""
     return map(function, tasks)
@@ -49,8 +57,10 @@ def in_process(
 def processes(workers: int | None, n_tasks: int) -> Iterator[Mapper]:
     """A mapper over `workers` fresh processes (None: one per available core), never more than there are tasks.
 
-    With exactly one worker asked for, or one task, the work is done in this process.
+    With exactly one worker asked for, or one task, the work is done in this process. UserError for less than one.
     """
+    if workers is not None and workers < 1:
+        raise UserError(f"{workers} processes cannot read scans; give at least 1")
     count = min(workers or available_cores(), n_tasks)
     if count <= 1 and (workers == 1 or n_tasks <= 1):
         yield in_process
@@ -67,14 +77,6 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _Died(Exception):
-    """A process died over its task; the message says how. `killed`: from outside, for all that can be known."""
-
-    def __init__(self, status: int | None) -> None:
-        super().__init__(_how(status))
-        self.killed = status == -signal.SIGKILL
-
-
 class _Worker:
     """One process that does one task at a time; a new one takes its place when it died."""
 
@@ -89,7 +91,7 @@ class _Worker:
         self.ready = False
 
     def call(self, function: Callable[[Any], Any], task: Any) -> Any:
-        """The function's result or exception; _Died when the process ends over it.
+        """The function's result or exception; Died when the process ends over it.
 
         One that is killed (by the system, when memory runs out, or by somebody) is no fault of the task's, and what
         comes out must not depend on it: the task is tried again, `TRIES` times in all.
@@ -97,7 +99,7 @@ class _Worker:
         for _ in range(TRIES - 1):
             try:
                 return self._call(function, task)
-            except _Died as how:
+            except Died as how:
                 if not how.killed:
                     raise
         return self._call(function, task)
@@ -117,7 +119,7 @@ class _Worker:
                     f"a process to read scans could not start (exit status {self.process.exitcode}); in a script, the "
                     "call belongs below `if __name__ == '__main__':`"
                 ) from error
-            raise _Died(self.process.exitcode) from error
+            raise Died(self.process.exitcode) from error
         if not done:
             error, text = value
             raise error from RuntimeError(text)
@@ -137,7 +139,7 @@ class _Pool:
         self.closing = False
 
     def map(
-        self, function: Callable[[Task], Result], tasks: Sequence[Task], lost: Callable[[Task, str], Result], /
+        self, function: Callable[[Task], Result], tasks: Sequence[Task], lost: Callable[[Task, Died], Result], /
     ) -> Iterator[Result]:
         waiting: queue.SimpleQueue[tuple[int, Task]] = queue.SimpleQueue()
         for numbered in enumerate(tasks):
@@ -152,8 +154,8 @@ class _Pool:
                     return
                 try:
                     ended.put((number, worker.call(function, task), None))
-                except _Died as how:
-                    ended.put((number, lost(task, f"{how}"), None))
+                except Died as how:
+                    ended.put((number, lost(task, how), None))
                 except BaseException as error:  # raised again where the results are awaited
                     ended.put((number, None, error))
                     return

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ssl_zoo.encoders.files import Encoder, load_encoder, save_encoder
 from ssl_zoo.errors import UserError
 from ssl_zoo.files import read_json, replacing, write_json
-from ssl_zoo.transfer.features import to_batch
+from ssl_zoo.transfer.features import images_at_once, to_batch
 
 HEAD, ABOUT, ENCODER = "classifier.safetensors", "classifier.json", "encoder"
 
@@ -85,12 +85,13 @@ class Classifier(nn.Module):
         return self.head(self.encoder.backbone(normalised))
 
     @torch.no_grad()
-    def predict(self, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    def predict(self, images: np.ndarray, batch_size: int | None = None) -> np.ndarray:
         """uint8 images `[N, H, W]` or `[N, H, W, 3]` (a memory map is read in batches) to probabilities `[N, K]`.
 
-        Any size is taken: images are scaled to what the encoder wants. Raises FloatingPointError when a probability
-        is not finite.
+        Any size is taken: images are scaled to what the encoder wants. `batch_size`: that of `images_at_once` where it
+        is not given. Raises FloatingPointError when a probability is not finite.
         """
+        batch_size = batch_size or images_at_once(self.encoder)
         probabilities = np.empty((len(images), len(self.classes)), dtype=np.float32)
         for start in range(0, len(images), batch_size):
             batch = self.encoder.normalise(to_batch(images[start : start + batch_size], self.device))

@@ -24,7 +24,7 @@ from ssl_zoo.planes.images import ImageRows, Images
 from ssl_zoo.training.precision import autocast
 from ssl_zoo.training.view_recipes import MILD, ViewRecipe
 from ssl_zoo.training.views import augment
-from ssl_zoo.transfer.features import to_batch
+from ssl_zoo.transfer.features import images_at_once, to_batch
 from ssl_zoo.transfer.finetune_settings import FinetuneSettings, lr_factor, parameter_groups, view_recipe
 from ssl_zoo.transfer.probe import GIVEN, INNER_SPLIT, TOO_FEW, class_weights, inner_folds
 
@@ -72,9 +72,10 @@ class Classifier(nn.Module):
             self.norm = nn.Identity()
 
     @torch.no_grad()
-    def predict(self, images: Images, batch_size: int = 256) -> np.ndarray:
+    def predict(self, images: Images, batch_size: int | None = None) -> np.ndarray:
         """uint8 images `[N, H, W]` or `[N, H, W, 3]` to probabilities float32 `[N, K]`, in evaluation mode."""
         self.eval()
+        batch_size = batch_size or images_at_once(self.encoder)
         device = self.head.weight.device
         probabilities = np.empty((len(images), self.head.out_features), dtype=np.float32)
         for start in range(0, len(images), batch_size):
@@ -115,7 +116,8 @@ def finetune(
         ).to(device)
         if not is_transformer(encoder.card.backbone):
             model = model.to(memory_format=torch.channels_last)  # convolutions are faster this way
-        optimizer = torch.optim.AdamW(parameter_groups(model.encoder.backbone, model.head, settings), lr=settings.lr)
+        groups = parameter_groups(model.encoder.backbone, model.head, settings)
+        optimizer = torch.optim.AdamW(groups, lr=settings.lr, fused=True)  # one pass over each tensor instead of six
         peaks = [group["lr"] for group in optimizer.param_groups]
         lossfunction = _loss(labels, n_classes, settings).to(device)
         targets = torch.from_numpy(labels).to(device)

@@ -16,7 +16,7 @@ from ssl_zoo.scans.sector_cut import fitted_frames
 from ssl_zoo.transfer.abstention import Abstainer, fit_abstainer
 from ssl_zoo.transfer.calibration import at_temperature, fit_temperature
 from ssl_zoo.transfer.classifier import Classifier
-from ssl_zoo.transfer.features import to_batch
+from ssl_zoo.transfer.features import images_at_once, to_batch
 from ssl_zoo.transfer.timeline import Finding, findings, smooth
 
 BATCH = 16  # frames looked at at a time; more take longer a frame, as their maps leave the processor's caches
@@ -96,8 +96,9 @@ def fit_predictor(
     classifier.encoder.backbone.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     if len(validation) < FEWEST:
         return Predictor(classifier, n_validation=len(validation), sector=sector)
+    at_once = images_at_once(classifier.encoder, BATCH)
     features = [
-        np.concatenate([_features(classifier, batch) for batch in _in_batches(images, rows)])
+        np.concatenate([_features(classifier, batch) for batch in _in_batches(images, rows, at_once)])
         for rows in (train, validation)
     ]
     probabilities = _probabilities(classifier, features[1])
@@ -116,8 +117,9 @@ def predict_scan(
     Raises UnreadableScan where the file turns out to be damaged.
     """
     wanted = np.arange(0, len(scan), every)
-    card = predictor.classifier.encoder.card
-    seen = [see(predictor, batch) for batch in frames_of(scan, card, wanted, predictor.sector)]
+    encoder = predictor.classifier.encoder
+    batches = frames_of(scan, encoder.card, wanted, predictor.sector, images_at_once(encoder, BATCH))
+    seen = [see(predictor, batch) for batch in batches]
     probabilities, distances = zip(*seen, strict=True)
     raw = at_temperature(np.concatenate(probabilities), predictor.temperature)
     times = scan.times[wanted]
@@ -130,11 +132,13 @@ def predict_scan(
     return ScanPrediction(wanted, times, raw, smoothed, accepted, planes, tuple(found))
 
 
-def frames_of(scan: ScanReader, card: Card, wanted: np.ndarray, sector: str = "keep") -> Iterator[np.ndarray]:
+def frames_of(
+    scan: ScanReader, card: Card, wanted: np.ndarray, sector: str = "keep", at_once: int = BATCH
+) -> Iterator[np.ndarray]:
     """Batches of the wanted frames as the encoder of a card wants them, uint8 `[B, H, W]` or `[B, H, W, 3]`."""
     # Frames are scaled while they are decoded, as planes are; what wants another filter is fitted by the encoder.
     fit = card.fit if card.fit.resampling == "area" else None
-    return _batches((image for _, image in fitted_frames(scan, wanted, card.channels, fit, sector)), fit)
+    return _batches((image for _, image in fitted_frames(scan, wanted, card.channels, fit, sector)), fit, at_once)
 
 
 def see(predictor: Predictor, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -145,12 +149,12 @@ def see(predictor: Predictor, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return probabilities, distances
 
 
-def _batches(frames: Iterator[np.ndarray], fit: Fit | None) -> Iterator[np.ndarray]:
-    """Batches uint8 `[B, H, W]` or `[B, H, W, 3]`; with `fit`, each frame where it belongs in a black square."""
+def _batches(frames: Iterator[np.ndarray], fit: Fit | None, at_once: int) -> Iterator[np.ndarray]:
+    """Batches of `at_once` frames, uint8 `[B, H, W]` or `[B, H, W, 3]`; with `fit`, each in its black square."""
     batch: list[np.ndarray] = []
     for frame in frames:
         batch.append(frame if fit is None else _in_square(frame, fit))
-        if len(batch) == BATCH:
+        if len(batch) == at_once:
             yield np.stack(batch)
             batch = []
     if batch:
@@ -165,9 +169,9 @@ def _in_square(frame: np.ndarray, fit: Fit) -> np.ndarray:
     return square
 
 
-def _in_batches(images: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
-    for start in range(0, len(rows), BATCH):
-        yield images[rows[start : start + BATCH]]
+def _in_batches(images: np.ndarray, rows: np.ndarray, at_once: int) -> Iterator[np.ndarray]:
+    for start in range(0, len(rows), at_once):
+        yield images[rows[start : start + at_once]]
 
 
 @torch.no_grad()

@@ -59,7 +59,8 @@ def findings(
     """What the scan shows of each plane.
 
     `probabilities` `[N, K]` smoothed, `accepted` bool `[N]`: frames that show any plane at all, `times` `[N]` seconds.
-    A plane is found where a run of accepted frames that are most likely it lasts at least `least_s`.
+    A plane is found where a run of accepted frames that are most likely it lasts at least `least_s`; in a scan of one
+    frame, which lasts no time, where that frame is one.
     """
     lasts = durations(times)
     predicted = probabilities.argmax(1)
@@ -67,12 +68,16 @@ def findings(
     for k, plane in enumerate(planes):
         shown = accepted & (predicted == k)
         runs = [float(lasts[start:end].sum()) for start, end in runs_of(shown)]
-        longest = max(runs, default=0.0)
         best = int(np.where(shown, probabilities[:, k], -1.0).argmax()) if shown.any() else None
         confidence = float(probabilities[best, k]) if best is not None else 0.0
-        found = best is not None and longest >= least_s - 1e-9
-        result.append(Finding(plane, best, confidence, float(sum(runs)), longest, found))
+        found = long_enough(runs, times, least_s)
+        result.append(Finding(plane, best, confidence, float(sum(runs)), max(runs, default=0.0), found))
     return result
+
+
+def long_enough(runs: list[float], times: np.ndarray, least_s: float) -> bool:
+    """Whether one of the runs, of so many seconds each, lasts `least_s`; a scan of one frame lasts no time."""
+    return bool(runs) and (len(times) == 1 or max(runs) >= least_s - 1e-9)
 
 
 def durations(times: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
-from ssl_zoo.analysis.answer import make_answer, words
+from ssl_zoo.analysis.answer import Answer, make_answer, words
 from ssl_zoo.analysis.statistics import estimate
 from ssl_zoo.analysis.style import number
 
@@ -71,6 +71,70 @@ def test_a_loss_is_called_significantly_worse(ask: Ask) -> None:
     assert "significantly worse: BYOL and SimCLR" in text
     assert "higher still without any pre-training: random" in text
     assert "−" in text
+
+
+Cells = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
+FEW = {"modes": ("linear",), "fractions": (0.05, 1.0), "seeds": (0, 1), "cohorts": ("internal",)}
+
+
+def _first(answer: Answer) -> str:
+    return answer.sentences[0].replace("\u00a0", " ")
+
+
+@pytest.fixture
+def with_published(fake_cells: Cells) -> Callable[..., str]:
+    """Skills of untrained, SimCLR and a published encoder whose backbone nobody ran untrained -> sentence 1."""
+
+    def told(untrained: float, simclr: float, usfm: float) -> str:
+        results, predictions = fake_cells(skill={"random": untrained, "simclr": simclr, "usfm": usfm}, **FEW)
+        results.loc[results["init"] == "usfm", "backbone"] = "vit_base"
+        return _first(make_answer(estimate(results, predictions, replicates=400)))
+
+    return told
+
+
+NOT_RUN = "; no untrained network of its backbone has been run."
+
+
+def test_a_gain_that_was_never_measured_is_not_called_insignificant(with_published: Callable[..., str]) -> None:
+    told = with_published(0.0, 0.8, 2.0)
+    assert "SimCLR is better than untrained; usfm scores highest, macro-F1 0." in told
+    assert told.endswith(NOT_RUN)
+    assert "not significantly" not in told
+
+
+def test_a_tie_with_an_init_without_a_baseline_leaves_no_empty_place(with_published: Callable[..., str]) -> None:
+    told = with_published(0.0, 0.9, 0.95)
+    assert "SimCLR is better than untrained, but no single winner can be named; usfm scores highest, macro" in told
+    assert told.endswith(NOT_RUN)
+    assert ", ." not in told
+
+
+def test_the_highest_is_named_even_where_nobody_is_shown_to_be_useful(with_published: Callable[..., str]) -> None:
+    told = with_published(0.5, 0.5, 2.0)
+    assert "no init is shown to be better than an untrained network" in told
+    assert "usfm, the highest, has macro-F1 0." in told
+    assert told.endswith(NOT_RUN)
+
+
+def test_nobody_is_the_one_to_use_where_another_untrained_backbone_scores_higher(fake_cells: Cells) -> None:
+    results, predictions = fake_cells(skill={"random": 0.0, "mae": 1.6, "moco": 0.4}, **FEW)
+    assert "MAE is the one to use" in _first(make_answer(estimate(results, predictions, replicates=400)))
+    strong = predictions["cell"].str.startswith("random-resnet10t")
+    predictions.loc[strong, "predicted"] = predictions.loc[strong, "label"]
+    told = _first(make_answer(estimate(results, predictions, replicates=400)))
+    assert "MAE scores highest, macro-F1 0." in told
+    assert "; higher still without any pre-training: random (resnet10t), macro-F1 1.00" in told
+    assert "to use" not in told
+
+
+def test_a_pre_trained_init_is_found_at_the_fraction_it_has_run_with(fake_cells: Cells) -> None:
+    results, predictions = fake_cells(skill={"random": 0.0, "simclr": 1.2}, **(FEW | {"fractions": (0.05, 0.1)}))
+    run = results.loc[(results["init"] == "random") | (results["fraction"] == 0.1)]
+    answer = make_answer(estimate(run, predictions, replicates=100))
+    assert "With 10 % of the labels" in _first(answer)
+    assert "SimCLR is worth using" in _first(answer)
+    assert [finding.fraction for finding in answer.findings] == [0.1]
 
 
 def test_labels_saved_gives_the_fraction_or_says_that_none_is_shown(ask: Ask) -> None:

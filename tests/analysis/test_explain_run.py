@@ -1,4 +1,4 @@
-"""`ssl-zoo explain` on a small phantom study: one linear cell of an untrained network."""
+"""`ssl-zoo explain` on a small phantom study: an untrained and a pre-trained network, probed and fine-tuned."""
 
 import re
 
@@ -8,12 +8,14 @@ import pytest
 from PIL import Image
 
 from ssl_zoo.analysis.explain import explain
+from ssl_zoo.analysis.explain.cams import class_map
 from ssl_zoo.analysis.explain.cases import choose_cases
-from ssl_zoo.analysis.explain.truth import target_area, truth_folder
+from ssl_zoo.analysis.explain.layers import choose_layer
+from ssl_zoo.analysis.explain.truth import on_target, target_area, truth_folder
 from ssl_zoo.config import load_experiment
 from ssl_zoo.errors import UserError
 from ssl_zoo.grid.classifiers import choose_cells, classifier_of, refit
-from ssl_zoo.grid.jobs import Job
+from ssl_zoo.grid.jobs import pending_jobs
 from ssl_zoo.grid.plan import make_plan
 from ssl_zoo.grid.study import prepare
 from ssl_zoo.grid.work import do_job
@@ -27,7 +29,7 @@ data: {folder}/data
 runs: {folder}/runs
 phantom: {{scans: 1, patients: 7, external_patients: 0, frames: 8}}
 frames: {{size: 32}}
-pretrain: {{methods: [], backbone: resnet10t}}
+pretrain: {{methods: [simclr], backbone: resnet10t, batch_size: 8, budget: {{frames_seen: 32}}}}
 planes: {{source: phantom}}
 transfer:
   modes: [linear, finetune]
@@ -43,19 +45,20 @@ def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("explain")
     (folder / "tiny.yaml").write_text(STUDY.format(folder=folder))
     study = prepare(load_experiment(folder / "tiny.yaml"), progress=False)
-    do_job(study, Job("cells", 1.0, cells=tuple(make_plan(study).cells)), "cpu", lambda *_: None, lambda: False)
+    for job in pending_jobs(study, make_plan(study)):
+        do_job(study, job, "cpu", lambda *_: None, lambda: False)
     return study
 
 
 @pytest.fixture(scope="module")
 def explained(study):
-    cells = choose_cells(study, modes=["linear"])
+    cells = choose_cells(study, inits=["random"], modes=["linear"])
     return explain(study, cells, techniques=["grad_cam"], per_class=2, shown=2)
 
 
 @pytest.mark.parametrize("mode", ["linear", "finetune"])
 def test_a_refitted_classifier_predicts_what_its_cell_predicted_and_is_kept(study, mode):
-    (cell,) = choose_cells(study, modes=[mode])
+    (cell,) = choose_cells(study, inits=["random"], modes=[mode])
     with np.load(study.run / "cells" / f"{cell.key}.npz") as saved:
         rows, probabilities = saved["rows"], saved["probabilities"]
     assert np.abs(refit(study, cell).predict(study.images[rows]) - probabilities).max() < 2e-3
@@ -64,12 +67,16 @@ def test_a_refitted_classifier_predicts_what_its_cell_predicted_and_is_kept(stud
     kept = load_classifier(study.run / "classifiers" / cell.key)
     assert np.abs(kept.predict(study.images[rows]) - probabilities).max() < 2e-3
     assert kept.about["mode"] == mode
+    split = next(split for split in study.splits if split.fold == cell.fold)
+    labelled = sorted(set(study.planes.patients[split.train])) if mode == "finetune" else []
+    card = kept.encoder.card  # of a linear classifier, whose encoder has seen no label, as it was
+    assert (card.patients, card.finetuned) == (labelled, ["phantom"] if labelled else [])
     assert classifier_of(study, cell, tell=said.append).about == kept.about
     assert len(said) <= 1  # the second time nothing is trained
 
 
 def test_measured_images_are_drawn_blindly_and_shown_ones_by_what_the_cell_said(study):
-    (cell,) = choose_cells(study, modes=["linear"])
+    (cell,) = choose_cells(study, inits=["random"], modes=["linear"])
     cases = choose_cases(study, cell, cohort="internal", per_class=2, shown=2, seed=0)
     labels = study.planes.labels
     assert np.bincount(labels[cases.measured]).tolist() == [2] * 5
@@ -99,8 +106,31 @@ def test_a_sheet_for_each_class_a_figure_for_each_technique_and_the_tables_are_w
     assert "blob" in explained.text
 
 
+@pytest.mark.parametrize(("init", "mode"), [("simclr", "linear"), ("simclr", "finetune"), ("random", "finetune")])
+def test_the_maps_of_pretrained_and_of_finetuned_encoders_are_held_to_the_truth_too(
+    study, explained, tmp_path, init, mode
+):
+    (cell,) = choose_cells(study, inits=[init], modes=[mode])
+    explain(study, [cell], per_class=2, shown=0, out=tmp_path)
+    measures = pd.read_csv(tmp_path / "measures.csv")
+    untrained = pd.read_csv(explained.folder / "measures.csv")
+    same = ["image", "area", "energy_middle", "pointing_middle"]  # the yardstick: the same images and structures
+    pd.testing.assert_frame_equal(measures[same], untrained[same])
+    assert not np.allclose(measures["energy"].fillna(0), untrained["energy"].fillna(0))  # other maps
+    first = measures.iloc[0]
+    row = int(np.flatnonzero(study.planes.table["image"] == first["image"])[0])
+    classifier = classifier_of(study, cell)
+    found = class_map(
+        classifier, choose_layer(classifier.encoder), study.images[row], int(study.planes.labels[row]), "grad_cam"
+    )
+    held = on_target(found, target_area(truth_folder(study), first["image"], study.planes.table["label"].iloc[row], 32))
+    assert [first["area"], first["energy"], first["pointing"]] == pytest.approx(
+        [held.area, held.energy, held.pointing], abs=1e-4, nan_ok=True
+    )
+
+
 def test_the_same_command_gives_the_same_numbers_in_any_folder(study, explained, tmp_path):
-    cells = choose_cells(study, modes=["linear"])
+    cells = choose_cells(study, inits=["random"], modes=["linear"])
     before = {path: path.stat().st_mtime_ns for path in explained.folder.rglob("*")}
     again = explain(study, cells, techniques=["grad_cam"], per_class=2, shown=0, out=tmp_path / "out")
     assert again.folder == tmp_path / "out"
@@ -118,7 +148,7 @@ def test_the_truth_is_scaled_as_the_planes_are(study):
 
 
 def test_what_does_not_exist_is_refused_by_name(study):
-    (cell,) = choose_cells(study, modes=["linear"])
+    (cell,) = choose_cells(study, inits=["random"], modes=["linear"])
     with pytest.raises(UserError, match=re.escape("unknown init 'randon'; did you mean 'random'?")):
         choose_cells(study, inits=["randon"])
     with pytest.raises(UserError, match="unknown test cohort 'extern'"):

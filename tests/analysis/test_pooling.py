@@ -8,6 +8,9 @@ import pytest
 from sklearn.metrics import f1_score
 
 from ssl_zoo.analysis import figures
+from ssl_zoo.analysis.bootstrap import interval
+from ssl_zoo.analysis.labels_saved import labels_saved
+from ssl_zoo.analysis.measures import measure_points
 from ssl_zoo.analysis.pooling import cells_by_setting, pooled_scores
 from ssl_zoo.analysis.ranks import setting_gains
 from ssl_zoo.analysis.size_and_diversity import StoreFacts, encoder_points
@@ -163,6 +166,70 @@ def test_the_interval_of_pooled_folds_covers_the_true_score_about_as_often_as_it
 @pytest.mark.parametrize("patients", [10, 30, 100])
 def test_the_interval_of_pooled_folds_covers_as_often_as_it_says_over_many_trials(patients: int) -> None:
     assert 0.93 <= _coverage(1000, 1000, patients) <= 0.97
+
+
+def _beside_a_probe(
+    truth: np.ndarray, calls: dict[tuple[str, float], np.ndarray], patient: np.ndarray, folds: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Fine-tuning on fold 0 alone, in the cohort of a probe on all folds; `calls` by (init, fraction)."""
+    parts = [_cells(truth, truth, patient, patient % folds, mode="linear", seed=9)]
+    first = patient % folds == 0
+    for (init, fraction), called in calls.items():
+        names = {"init": init, "fraction": fraction, "mode": "finetune"}
+        results, rows = _cells(truth[first], called[first], patient[first], np.zeros(first.sum()), **names)
+        tag = f"-{fraction}"
+        parts.append((results.assign(cell=results["cell"] + tag), rows.assign(cell=rows["cell"] + tag)))
+    results, predictions = (pd.concat(part, ignore_index=True) for part in zip(*parts, strict=True))
+    return results, predictions
+
+
+def test_fine_tuning_on_one_fold_has_the_interval_of_the_patients_of_that_fold() -> None:
+    truth, called, patient = _draw(np.random.default_rng(9), 160, 0.6)
+    first = patient % 4 == 0
+    alone = estimate(*_cells(truth[first], called[first], patient[first], patient[first] * 0), replicates=8000)
+    results, predictions = _beside_a_probe(truth, {("random", 1.0): called}, patient, 4)
+    found = estimate(results, predictions, replicates=8000)
+    row, same = found.table.query("mode == 'finetune'").iloc[0], alone.table.iloc[0]
+    assert found.table["n_test_patients"].to_dict() == {0: 40, 1: 160}
+    assert row["f1_macro"] == same["f1_macro"]
+    assert row["high"] - row["low"] == pytest.approx(same["high"] - same["low"], rel=0.1)
+    assert (row["low"], row["high"]) == interval(found.samples[0], 40)
+    measured = measure_points(results, predictions, replicates=2000).query("mode == 'finetune'").iloc[0]
+    assert measured["f1_macro_high"] - measured["f1_macro_low"] == pytest.approx(row["high"] - row["low"], rel=0.1)
+
+
+def test_a_fold_of_five_patients_shows_nothing_however_large_the_cohort() -> None:
+    truth, called, patient = _draw(np.random.default_rng(10), 50, 0.3)
+    found = estimate(*_beside_a_probe(truth, {("random", 1.0): called, ("byol", 1.0): truth}, patient, 10))
+    byol, pair = found.table.query("init == 'byol'").iloc[0], found.pairs.iloc[0]
+    assert byol["n_test_patients"] == 5
+    assert byol["difference"] > 0.3
+    assert min(byol["p_value"], pair["p_value"]) >= 2 / 2**5
+
+
+def test_resamples_that_draw_nobody_of_a_fold_do_not_cost_its_interval_of_labels_saved() -> None:
+    truth, _, patient = _draw(np.random.default_rng(11), 30, 0.6)
+    place, wrong_of_four = np.arange(len(truth)) % 4, {("random", 0.1): 4, ("random", 1.0): 2, ("byol", 0.1): 3}
+    calls = {key: np.where(place < wrong, (truth + 1) % 3, truth) for key, wrong in wrong_of_four.items()}
+    calls["byol", 1.0] = truth
+    found = estimate(*_beside_a_probe(truth, calls, patient, 10), replicates=500)
+    assert np.isnan(found.samples[found.rows(init="byol")]).any()  # 0.9^30 of the resamples draw none of the three
+    saved = labels_saved(found).iloc[0]
+    assert saved["reached"] > 0.9
+    assert saved["low"] <= saved["fraction"] <= saved["high"]
+
+
+@pytest.mark.slow
+def test_the_interval_of_one_fold_in_a_larger_cohort_covers_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(13)
+    truth, called, _ = _draw(generator, 20000, 0.6)
+    true_score, covered = f1_score(truth, called, average="macro"), 0
+    for _ in range(1000):
+        truth, called, patient = _draw(generator, 50, 0.6)
+        found = estimate(*_beside_a_probe(truth, {("random", 1.0): called}, patient, 5), replicates=1000)
+        row = found.table.query("mode == 'finetune'").iloc[0]
+        covered += row["low"] <= true_score <= row["high"]
+    assert 0.93 <= covered / 1000 <= 0.98
 
 
 def _null_pairs(trials: int, replicates: int, patients: int) -> float:

@@ -87,7 +87,7 @@ def test_a_run_of_one_init_has_nothing_to_rank(fake_run: Callable[..., Path], tm
 def test_the_files_hold_every_cohort_and_all_that_the_report_says(
     estimates: Estimates, whole: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path
 ) -> None:
-    paths = write_rank_files(tmp_path, whole[0], estimates)
+    paths = write_rank_files(tmp_path, whole[0], estimates, unit="patient")
     tables = {path.stem: pd.read_csv(path) for path in paths}
     assert tables.keys() == {"ranks", "rank_settings", "rank_agreement", "rank_concordance"}
     assert set(tables["ranks"]["cohort"]) == {"internal", "external"}
@@ -98,7 +98,7 @@ def test_the_files_hold_every_cohort_and_all_that_the_report_says(
     assert tables["rank_concordance"]["w_of_unrelated_orders"].to_numpy() == pytest.approx(1 / 6, abs=1e-4)
     assert set(tables["rank_agreement"]["factor"]) == {"fraction", "mode", "cohort", "seed"}
     again = [path.read_text() for path in paths]
-    assert [path.read_text() for path in write_rank_files(tmp_path, whole[0], estimates)] == again
+    assert [path.read_text() for path in write_rank_files(tmp_path, whole[0], estimates, unit="patient")] == again
 
 
 def test_sentences_name_the_first_its_rivals_and_those_left_out() -> None:

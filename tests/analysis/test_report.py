@@ -243,7 +243,6 @@ def test_the_init_of_an_encoder_folder_is_its_name_without_the_seed() -> None:
         (lambda run: (run / "results.csv").write_text("init,mode\na,b\n"), "column 'backbone' is missing"),
         (lambda run: (run / "predictions.parquet").write_text("x"), "predictions.parquet: not a readable parquet file"),
         (lambda run: (run / "experiment.yaml").write_text("a: [1"), "experiment.yaml: not valid YAML"),
-        (lambda run: (run / "cells" / "bad0.json").write_text("{"), "bad0.json: not valid JSON"),
     ],
 )
 def test_a_broken_run_folder_is_one_sentence_that_names_the_file(

@@ -100,3 +100,4 @@ def test_the_figure_says_the_slopes():
     figure = size_and_diversity(points, regress(points, replicates=50), baseline=0.3)
     titles = [axis.get_title() + axis.get_title(loc="left") for axis in figure.axes]
     assert all("alone: +" in title and "beside the other: +" in title for title in titles)
+    assert any("not draws of scans" in text.get_text() for text in figure.legends[0].get_texts())

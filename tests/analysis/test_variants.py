@@ -50,6 +50,20 @@ def test_curves_get_a_panel_per_method_with_a_line_per_variant(
     assert not cut_off(figure)
 
 
+def test_fourteen_variants_of_one_method_stay_between_the_fractions_and_on_the_page(
+    estimates: Estimates, cut_off: CutOff
+) -> None:
+    one = estimates.table[estimates.table["init"] == "simclr@near"]
+    one = one[(one["cohort"] == "internal") & one["fraction"].isin(sorted(one["fraction"].unique())[-2:])]
+    table = pd.concat([one.assign(init=f"simclr@100x{index}-neighbours") for index in range(14)])
+    figure = figures.label_efficiency(table, looks_of(table))
+    (axis,) = (axis for axis in figure.axes if axis.get_visible())
+    first, second = zip(*(line.get_xdata() for line in axis.lines), strict=True)
+    assert len(first) == 14
+    assert max(first) < min(second)
+    assert not cut_off(figure)
+
+
 def test_gains_of_variants_have_a_zero_line_and_no_baseline(
     estimates: Estimates, starts: Starts, cut_off: CutOff
 ) -> None:

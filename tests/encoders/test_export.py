@@ -1,5 +1,6 @@
 """Encoders for other programs: the same features there, or no file."""
 
+import dataclasses
 import re
 import sys
 
@@ -9,8 +10,10 @@ import timm
 import torch
 from safetensors.torch import load_file
 
+from ssl_zoo import load_encoder
 from ssl_zoo.encoders import export as module
 from ssl_zoo.encoders.backbones import build_backbone
+from ssl_zoo.encoders.entries import PUBLISHED
 from ssl_zoo.encoders.export import TORCHVISION, export_encoder
 from ssl_zoo.encoders.files import Card, Encoder
 from ssl_zoo.encoders.model_card import model_card
@@ -74,6 +77,35 @@ def test_an_onnx_file_takes_pixels_and_gives_the_encoders_features(name, tmp_pat
     assert exported.difference < 1e-4
 
 
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_published_network_is_written_as_onnx_as_a_folder_and_for_timm_where_timm_has_it(name, tiny, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="the extra 'export' is not installed")
+    path, _ = tiny(name)
+    encoder = load_encoder(f"{name}:{path}")
+    images = torch.rand(5, 3, encoder.card.size, encoder.card.size)
+    with torch.no_grad():
+        wanted = encoder(images)
+    export_encoder(encoder, tmp_path / "encoder.onnx", "onnx")
+    (features,) = onnxruntime.InferenceSession(tmp_path / "encoder.onnx").run(None, {"images": images.numpy()})
+    assert torch.allclose(torch.from_numpy(features), wanted, rtol=1e-4, atol=1e-4)
+    export_encoder(encoder, tmp_path / "encoder", "folder")
+    with torch.no_grad():
+        assert torch.equal(load_encoder(tmp_path / "encoder")(images), wanted)
+    if name in ("mofo", "ultrasam"):  # networks of our own, by construction or by their norms
+        with pytest.raises(UserError, match="that timm does not have; --format onnx"):
+            export_encoder(encoder, tmp_path / "encoder.safetensors", "timm")
+    else:
+        assert export_encoder(encoder, tmp_path / "encoder.safetensors", "timm").difference == 0
+
+
+def test_a_folder_that_is_there_is_not_written_over(tmp_path):
+    encoder = encoder_of("resnet10t", init="usf_mae")
+    export_encoder(encoder, tmp_path / "mine.1", "folder")
+    assert load_encoder(tmp_path / "mine.1").card == encoder.card
+    with pytest.raises(UserError, match="is a folder; --out names a new one"):
+        export_encoder(encoder, tmp_path / "mine.1", "folder")
+
+
 def test_a_file_whose_features_differ_is_not_written(tmp_path, monkeypatch):
     encoder = encoder_of("resnet18")
     monkeypatch.setattr(module, "_grey_note", lambda encoder: "")
@@ -134,3 +166,18 @@ def test_a_card_without_a_run_says_what_is_not_known(tmp_path):
     card = model_card(encoder.card, export_encoder(encoder, tmp_path / "a.safetensors", "timm"))
     assert "Not measured in this study." in card
     assert "Not stated." in card
+
+
+def test_the_card_of_a_fine_tuned_encoder_calls_it_no_copy(tmp_path):
+    facts = {"init": "usf_mae", "patients": ["Jane Doe", "John Doe"]}
+    encoder = encoder_of("resnet10t", **facts)
+    exported = export_encoder(encoder, tmp_path / "a.safetensors", "timm")
+    assert "This file is a copy" in model_card(encoder.card, exported)
+    card = model_card(dataclasses.replace(encoder.card, finetuned=["fetal_planes_db"]), exported)
+    assert card.startswith("# USF-MAE, masked autoencoder, ViT-B/16, fine-tuned\n")
+    assert "| labelled planes | fetal_planes_db |" in card
+    assert "| patients | 2, " in card
+    assert "MIT (repository)" in card
+    assert "This file is a copy" not in card
+    assert "not seen in fine-tuning" in card
+    assert "Doe" not in card

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import timm
 import torch
@@ -9,9 +11,16 @@ import torchvision
 from safetensors.torch import save_file
 
 from ssl_zoo import load_encoder
+from ssl_zoo.encoders import imagenet, matching
 from ssl_zoo.encoders.files import save_encoder
-from ssl_zoo.encoders.imagenet import ImageNetSpec, imagenet_encoder, imagenet_fingerprint, parse_imagenet
-from ssl_zoo.encoders.torchvision_names import timm_names
+from ssl_zoo.encoders.imagenet import (
+    ImageNetSpec,
+    check_imagenet,
+    imagenet_encoder,
+    imagenet_fingerprint,
+    parse_imagenet,
+)
+from ssl_zoo.encoders.torchvision_names import from_torchvision
 from ssl_zoo.errors import UserError
 
 
@@ -41,9 +50,28 @@ def test_the_fingerprint_follows_the_contents_of_the_file(file):
     assert imagenet_fingerprint("resnet18", str(file)) != before
 
 
-def test_weights_of_another_network_are_refused(file):
-    with pytest.raises(UserError, match="cannot be loaded"):
-        imagenet_encoder("resnet34", size=32, channels=1, file=str(file))
+@pytest.mark.parametrize("load", [imagenet_encoder, check_imagenet])
+def test_weights_of_another_network_are_refused_with_the_keys_told(file, load):
+    with pytest.raises(
+        UserError, match=r"not the weights of 'resnet34': 122 matched, 96 missing \(.+\), 0 unexpected$"
+    ):
+        load("resnet34", size=32, channels=1, file=str(file))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_account_of_a_file_is_told_once_and_needs_no_network(file, channels, capsys):
+    said = "120 matched, 0 missing, 0 unexpected; 2 left out (fc.bias, fc.weight)"
+    assert check_imagenet("resnet18", str(file), size=32, channels=channels).sentence() == said
+    matching.say_once.cache_clear()
+    for _ in range(2):
+        imagenet_encoder("resnet18", size=32, channels=channels, file=str(file))
+    assert capsys.readouterr().err == f"imagenet: {file}: {said}\n"
+
+
+def test_another_efficientnet_of_torchvisions_is_refused_in_one_sentence(tmp_path):
+    torch.save(torchvision.models.efficientnet_b0().state_dict(), tmp_path / "file.pth")
+    with pytest.raises(UserError, match="not the weights of 'efficientnet_b0': "):
+        load_encoder(f"imagenet@efficientnet_b0:{tmp_path / 'file.pth'}")
 
 
 def test_without_a_network_the_error_says_how_to_pass_a_file(monkeypatch, capsys):
@@ -62,12 +90,13 @@ def test_a_small_backbone_of_our_own_has_no_weights_and_says_so():
         imagenet_fingerprint("vit_micro_patch8")
 
 
-# torchvision's name, timm's name, size: each of the four ways in which torchvision names weights
+# torchvision's name, timm's name, size: each of the ways in which torchvision names weights and wants its images
 TORCHVISION = [
     ("resnet18", "resnet18", 64),
     ("vit_b_16", "vit_base_patch16_224", 224),
     ("efficientnet_v2_s", "efficientnetv2_s", 64),
     ("densenet169", "densenet169", 64),
+    ("efficientnet_v2_l", "efficientnetv2_l", 64),
 ]
 
 
@@ -88,12 +117,46 @@ def test_a_file_of_torchvisions_gives_torchvisions_features(tmp_path, theirs, ou
     last = [part for part in network.modules() if isinstance(part, torch.nn.Linear)][-1]  # the classifier
     last.register_forward_pre_hook(lambda _, given: features.append(given[0]))
     network(images)
-    if size == 224:
-        assert torch.allclose(encoder(images * encoder.std + encoder.mean), features[0], atol=1e-3)
-    else:
-        assert torch.allclose(encoder.backbone(images), features[0], atol=1e-3)
+    assert torch.allclose(encoder.backbone(images), features[0], atol=1e-3)
+    wanted = torchvision.models.get_model_weights(theirs).DEFAULT.transforms()
+    assert (encoder.card.mean, encoder.card.std) == (list(wanted.mean), list(wanted.std))
     save_encoder(tmp_path / "folder", encoder.backbone, encoder.card)
     assert torch.equal(load_encoder(tmp_path / "folder").backbone(images), encoder.backbone(images))
+
+
+@pytest.fixture
+def vit(tmp_path):
+    """A file of torchvision's names whose network timm has as well, with another normalisation: and that network."""
+    torch.manual_seed(0)
+    network = torchvision.models.VisionTransformer(
+        image_size=224, patch_size=16, num_layers=12, num_heads=3, hidden_dim=192, mlp_dim=768
+    )
+    torch.save(network.state_dict(), tmp_path / "vit.pth")
+    return network.eval(), str(tmp_path / "vit.pth")
+
+
+@torch.no_grad()
+def test_torchvisions_weights_are_fed_as_torchvision_feeds_them(vit):
+    network, file = vit
+    encoder = load_encoder(f"imagenet@vit_tiny_patch16_224:{file}")
+    assert timm.get_pretrained_cfg("vit_tiny_patch16_224").mean == (0.5, 0.5, 0.5)
+    assert (encoder.card.mean, encoder.card.std) == ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    network.heads = torch.nn.Identity()
+    images = torch.rand(1, 3, 224, 224)
+    seen = (images - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(
+        3, 1, 1
+    )
+    assert torch.allclose(encoder(images), network(seen), atol=1e-4)
+
+
+def test_the_fingerprint_says_whose_normalisation_a_file_is_given(vit, monkeypatch):
+    _, file = vit
+    before = imagenet_fingerprint("vit_tiny_patch16_224", file)
+    theirs = from_torchvision(torch.load(file))
+    other = dataclasses.replace(theirs, mean=(0.5, 0.5, 0.5))
+    imagenet._contents.cache_clear()
+    monkeypatch.setattr(imagenet, "from_torchvision", lambda weights: other)
+    assert imagenet_fingerprint("vit_tiny_patch16_224", file) != before
 
 
 def perturbed(network):
@@ -107,12 +170,15 @@ def perturbed(network):
 
 def test_torchvisions_names_become_timms_key_by_key():
     with torch.device("meta"):
-        for theirs, ours, _ in (TORCHVISION[1], TORCHVISION[2]):
-            weights, _ = timm_names(torchvision.models.get_model(theirs).state_dict())
+        for theirs, ours, _ in (TORCHVISION[1], TORCHVISION[2], TORCHVISION[4]):
+            found = from_torchvision(torchvision.models.get_model(theirs).state_dict())
+            assert found is not None
             wanted = timm.create_model(ours).state_dict()
-            assert {key: value.shape for key, value in weights.items()} == {
+            assert {key: value.shape for key, value in found.weights.items()} == {
                 key: value.shape for key, value in wanted.items()
             }
+            trained = torchvision.models.get_model_weights(theirs).DEFAULT.transforms()
+            assert (found.mean, found.std) == (tuple(trained.mean), tuple(trained.std))
 
 
 @pytest.mark.parametrize(

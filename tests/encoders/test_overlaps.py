@@ -33,7 +33,16 @@ def test_the_known_overlaps_are_the_published_ones(encoder, sources):
 def test_an_overlap_is_one_sentence_that_says_how_it_was_seen():
     said = known_overlap("usf_mae:/path/file.pt", "fetal_planes_db")
     assert said == ("usf_mae has seen FETAL_PLANES_DB in its pre-training (without labels), test images included")
-    assert "with labels or masks" in (known_overlap("ultrasam@224", "camus") or "")
+    said = known_overlap("ultrasam@224", "camus") or ""
+    assert said.endswith("(with labels or masks), test images included")
+    assert (known_overlap("ultrasam", "ultrabench:aul_mass") or "").endswith("masks), test images included")
+
+
+def test_a_data_set_that_its_authors_test_on_may_be_seen_but_for_its_test_images():
+    said = known_overlap("ultrasam", "ultrabench:mmotu") or ""
+    assert said.startswith("ultrasam has seen MMOTU-2D in its pre-training (with labels or masks)")
+    assert "test images included" not in said
+    assert said.endswith("but for a test part of its authors', which may be another than this one")
 
 
 def test_a_task_of_ultrabench_is_its_data_set():
@@ -54,12 +63,20 @@ def test_not_seen_is_said_only_where_the_list_is_published():
     assert overlap("usf_mae", "african") == NOT_SEEN
     assert overlap("fetalclip", "fetal_planes_db") == NOT_SEEN
     assert overlap("ultrasam", "fetal_planes_db") == NOT_SEEN
+    assert overlap("ultrasam", "feft") == overlap("ultrasam", "ultrabench:gbcu") == NOT_SEEN
     assert overlap("ultrasam", "camus") == SEEN
     assert {overlap("usfm", source) for source in DATA_SETS} == {NOT_KNOWN}
 
 
 def test_usf_mae_has_seen_the_43_sets_of_its_checkpoints_name():
     assert len(PUBLISHED["usf_mae"].pretraining_data) == len(set(PUBLISHED["usf_mae"].pretraining_data)) == 43
+
+
+def test_ultrasam_has_seen_the_43_sets_of_us_43d_all_with_masks():
+    entry = PUBLISHED["ultrasam"]
+    assert len(entry.pretraining_data) == len(set(entry.pretraining_data)) == 43
+    assert entry.with_labels == entry.pretraining_data
+    assert entry.data_is_known
 
 
 def test_the_command_lists_every_encoder_with_licence_and_overlaps():
@@ -96,8 +113,8 @@ def test_the_command_knows_imagenets_weights_and_checks_their_files(tmp_path):
     weights = build_backbone("resnet10t", channels=3, size=64, num_classes=1000).state_dict()
     torch.save(weights, tmp_path / "file.pth")
     said = CliRunner().invoke(app, ["encoders", f"imagenet@resnet10t:{tmp_path / 'file.pth'}"]).output
-    assert f"{len(weights) - 2} matched, 0 missing, 0 unexpected" in said
+    assert f"{len(weights) - 2} matched, 0 missing, 0 unexpected; 2 left out (fc.bias, fc.weight)" in said
     del weights["layer1.0.conv1.weight"]
     torch.save(weights, tmp_path / "file.pth")
     error = CliRunner().invoke(app, ["encoders", f"imagenet@resnet10t:{tmp_path / 'file.pth'}"]).exception
-    assert "cannot be loaded" in str(error)
+    assert "1 missing (layer1.0.conv1.weight), 0 unexpected" in str(error)

@@ -285,6 +285,7 @@ def test_every_entry_says_what_it_must():
         assert entry.weights
         assert entry.inferred or entry.unknown
         assert set(entry.with_labels) <= set(entry.pretraining_data)
+        assert set(entry.tested_on) <= set(entry.pretraining_data)
         assert not set(entry.not_seen) & set(entry.pretraining_data)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import os
 import pickle
 import sys
@@ -48,22 +49,137 @@ def test_safetensors_are_known_by_their_content(tmp_path):
     assert same(read_weights(tmp_path / "file.bin"))
 
 
-def test_the_records_of_mmengine_are_read_without_its_code(tmp_path, monkeypatch):
-    module = types.ModuleType("mmengine.logging.history_buffer")
+# What training frameworks keep beside the weights, as far as pickle can tell: attributes, methods, bases.
+RECORDS = {
+    "mmengine.logging.history_buffer": """
+import numpy
 
-    class HistoryBuffer:
-        def __init__(self):
-            self.history = [1.0, 2.0]
+class HistoryBuffer:
+    _statistics_methods = {}
 
-    HistoryBuffer.__module__, HistoryBuffer.__qualname__ = module.__name__, "HistoryBuffer"
-    module.HistoryBuffer = HistoryBuffer
-    with monkeypatch.context() as patch:
-        for name in ("mmengine", "mmengine.logging"):
-            patch.setitem(sys.modules, name, types.ModuleType(name))
-        patch.setitem(sys.modules, module.__name__, module)
-        torch.save({"state_dict": WEIGHTS, "message_hub": {"loss": HistoryBuffer()}}, tmp_path / "file.pth")
+    def __init__(self):
+        self._log_history = numpy.arange(3) / 3
+        self._count_history = numpy.ones(3, dtype=numpy.int64)
+        self.best = numpy.float64(0.5)
+        self._statistics_methods.update(max=HistoryBuffer.max, current=HistoryBuffer.current)
+
+    def max(self):
+        return self._log_history.max()
+
+    def current(self):
+        return self._log_history[-1]
+
+    def __getstate__(self):  # since mmengine 0.7.3
+        return {**self.__dict__, "statistics_methods": self._statistics_methods}
+""",
+    "mmengine.fileio": """
+class Backend:
+    run = eval
+""",
+    "mmengine.config.config": """
+class ConfigDict(dict):
+    def __reduce_ex__(self, protocol):
+        return (type(self), (dict(self.items()),), None, None, None)
+""",
+    "yacs.config": """
+class CfgNode(dict):
+    def __init__(self, items):
+        super().__init__(items)
+        self.__dict__["__immutable__"] = True
+""",
+    "addict.addict": """
+class Dict(dict):
+    def __getstate__(self):
+        return self
+""",
+    "easydict": """
+class EasyDict(dict):
+    def __init__(self, items):
+        super().__init__(items)
+        self.__dict__.update(items)
+""",
+}
+SETTINGS = {"lr": 0.1, "names": ["a"], "deep": {"er": 1}}
+
+
+@contextlib.contextmanager
+def framework(module, name):
+    """A class of RECORDS, which can be imported within the block alone."""
+    parts = module.split(".")
+    with pytest.MonkeyPatch.context() as patch:
+        for stem in (".".join(parts[: k + 1]) for k in range(len(parts))):
+            patch.setitem(sys.modules, stem, types.ModuleType(stem))
+        exec(RECORDS[module], vars(sys.modules[module]))
+        yield getattr(sys.modules[module], name)
+
+
+def test_the_records_of_mmengine_are_read_without_its_code(tmp_path):
+    path = tmp_path / "file.pth"
+    with framework("mmengine.logging.history_buffer", "HistoryBuffer") as buffer:
+        hub = {"log_scalars": collections.OrderedDict(loss=buffer()), "runtime_info": {}}
+        torch.save({"meta": {"seed": None}, "state_dict": WEIGHTS, "message_hub": hub}, path)
     assert "mmengine" not in sys.modules
-    assert same(read_weights(tmp_path / "file.pth", ("state_dict",)))
+    with zipfile.ZipFile(path) as archive:
+        (pickled,) = [archive.read(name) for name in archive.namelist() if name.endswith("data.pkl")]
+    assert b"__builtin__\ngetattr" in pickled  # its methods, as mmengine writes them since 0.7.3
+    assert same(read_weights(path, ("state_dict",)))
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("mmengine.config.config", "ConfigDict"),
+        ("yacs.config", "CfgNode"),
+        ("addict.addict", "Dict"),
+        ("easydict", "EasyDict"),
+    ],
+)
+def test_settings_kept_in_a_frameworks_dictionary_do_not_hide_the_weights(tmp_path, module, name):
+    with framework(module, name) as dictionary:
+        torch.save({"model": WEIGHTS, "cfg": dictionary(SETTINGS)}, tmp_path / "file.pth")
+    assert same(read_weights(tmp_path / "file.pth", ("model",)))
+
+
+def test_weights_in_a_dictionary_with_a_default_are_found(tmp_path):
+    torch.save({"model": collections.defaultdict(list, WEIGHTS)}, tmp_path / "file.pth")
+    assert same(read_weights(tmp_path / "file.pth", ("model",)))
+
+
+class Attribute:
+    """Pickled as `getattr(owner, name)`."""
+
+    def __init__(self, owner, name):
+        self.reduced = getattr, (owner, name)
+
+    def __reduce__(self):
+        return self.reduced
+
+    def __call__(self): ...
+
+
+class Call:
+    """Pickled as `what(*given)`."""
+
+    def __init__(self, what, *given):
+        self.reduced = what, given
+
+    def __reduce__(self):
+        return self.reduced
+
+
+def test_getattr_in_a_file_leads_nowhere(tmp_path):
+    ran, path = tmp_path / "ran", tmp_path / "file.pth"
+    with framework("mmengine.fileio", "Backend") as backend:
+        evil = Call(Attribute(backend, "run"), f"open({str(ran)!r}, 'w').close()")
+        pickle.loads(pickle.dumps(evil, protocol=2))
+        assert ran.exists()  # as pickle would have it
+        ran.unlink()
+        torch.save({"model": WEIGHTS, "args": evil}, path)
+        with pytest.raises(UserError, match=r"file\.pth"):
+            read_weights(path, ("model",))
+        torch.save({"model": WEIGHTS, "args": Attribute(backend, "run")}, path)
+        assert same(read_weights(path, ("model",)))  # got hold of, but not called
+    assert not ran.exists()
 
 
 class Malicious:

@@ -254,6 +254,33 @@ def test_what_is_known_of_published_encoders_is_used(load, prepared_study):
     assert "usf_mae" in finding.sentence
 
 
+def given_encoder(folder, **facts):
+    card = Card("resnet10t", 32, 1, [0.2], [0.2], **facts)
+    save_encoder(folder, build_backbone("resnet10t", channels=1, size=32), card)
+    return folder
+
+
+def test_a_copy_of_a_published_encoder_has_seen_what_it_has_seen(load, prepared_study, tmp_path):
+    _, study = prepared_study
+    folder = given_encoder(tmp_path / "mine", init="usf_mae@64")
+    experiment = load("planes.source=fetal_planes_db:/x", f"transfer.inits=[{folder}]")
+    (finding,) = known_findings(experiment, study.planes, study.splits, None)
+    assert (finding.kind, finding.severity) == ("encoder_saw_test_set", "refuse")
+    assert finding.sentence.startswith(f"the encoder '{folder}': usf_mae has seen FETAL_PLANES_DB")
+
+
+@pytest.mark.parametrize(("finetuned", "severity"), [(["fetal_planes_db"], "refuse"), (["own"], "note"), ([], "note")])
+def test_labelled_patients_of_fine_tuning_count_where_their_names_are_the_data_sets(
+    load, prepared_study, tmp_path, finetuned, severity
+):
+    _, study = prepared_study
+    folder = given_encoder(tmp_path / "tuned", patients=["P09"], finetuned=finetuned)
+    experiment = load("planes.source=fetal_planes_db/brain:/x", f"transfer.inits=[{folder}]")
+    (finding,) = known_findings(experiment, study.planes, study.splits, None)
+    assert (finding.severity, finding.names) == (severity, ("P09",))
+    assert ("fine-tuned encoder" in finding.sentence) == bool(finetuned)
+
+
 def test_planes_without_patients_need_a_word_and_are_marked(own, load, tmp_path):
     for label in ("dark", "grey", "light"):
         (own / "folders" / label).mkdir(parents=True)

@@ -123,7 +123,7 @@ def test_a_variant_with_frames_of_its_own_is_trained_on_a_store_of_its_own(exper
         ("frames.cleaning.sector=cut", r"unknown frames\.cleaning\.sector 'cut'"),
         ("pretrain.variants={a: {frames: {sampler: unifrm}}}", r"variants\.a\.frames\.sampler: .*'uniform'"),
         (
-            "pretrain.variants={a: {frames: {sampler: stride}}}",
+            "pretrain.variants={a: {frames: {sampler: stride, every: 2, every_s: 0.1}}}",
             r"variants\.a\.frames\.every .*variants\.a\.frames\.every_s",
         ),
     ],

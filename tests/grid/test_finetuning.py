@@ -10,6 +10,7 @@ import pytest
 from ssl_zoo.config import load_experiment
 from ssl_zoo.errors import UserError
 from ssl_zoo.grid import finetuning
+from ssl_zoo.grid.cells import read_cell
 from ssl_zoo.grid.finetuning import finetune_cell, finetune_settings, train_classifier
 from ssl_zoo.grid.inits import Init
 from ssl_zoo.grid.plan import Cell
@@ -137,6 +138,13 @@ def test_the_notes_tell_the_learning_rate_and_where_it_comes_from(study_of):
     one_patient = np.flatnonzero(study.planes.patients == study.planes.patients[study.splits[0].train[0]])
     _, notes = train(study, a_cell(), one_patient)
     assert (notes["lr"], notes["lr_by"]) == (1e-3, "fixed: too few patients")
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_the_record_tells_the_number_format_that_a_cell_was_computed_in(study_of, precision):
+    study = study_of(*QUICK, f"compute.precision={precision}")
+    run_cell(study, a_cell(), "cpu")
+    assert (read_cell(study.run, a_cell().key) or {})["computed"]["precision"] == precision
 
 
 def test_layers_of_an_untrained_network_are_not_held_back(study_of):

@@ -6,15 +6,18 @@ A new key of the schema fails here until it is put into one of the tables.
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import typing
 
+import pandas as pd
 import pytest
 import yaml
 
 from ssl_zoo.config import Experiment, OwnBudgetConfig, load_experiment
 from ssl_zoo.files import fingerprint
 from ssl_zoo.grid.plan import VERSIONS, cell_key, make_plan
-from ssl_zoo.grid.study import phantom_folder, prepare
+from ssl_zoo.grid.study import phantom_folder, prepare, splits_of
+from ssl_zoo.planes.table import read_planes
 
 ALL_MODES = "transfer.modes=[linear,knn,prototype,finetune]"
 TUNED = "pretrain.recipe=tuned"
@@ -248,13 +251,93 @@ def test_settings_of_one_mode_leave_the_others_alone(study):
         assert {cell[3] for cell in before if before[cell] != after[cell]} == {mode}
 
 
+def test_the_precision_decides_nothing_on_features_of_an_untrained_network_which_are_float32(study):
+    before, after = before_and_after(study, "compute.precision", ["fp32"])
+    assert {cell[3] for cell in before if cell[0] == "random" and before[cell] != after[cell]} == {"finetune"}
+    assert {cell[0] for cell in before if before[cell] != after[cell]} == {"random", "simclr"}
+
+
+def given_as_drawn(table, study):
+    """The splits that were drawn, as a column."""
+    sides = {side: set(study.planes.patients[getattr(study.splits[0], side)]) for side in ("train", "val", "test")}
+    side_of = {patient: side for side, patients in sides.items() for patient in patients}
+    return table.assign(split=table["patient_id"].map(side_of))
+
+
+def swapped(table, study):
+    """Two patients in each other's place in a given split."""
+    given = given_as_drawn(table, study)
+    train, test = (given.loc[given["split"] == side, "patient_id"].iloc[0] for side in ("train", "test"))
+    other = given["patient_id"].replace({train: test, test: train})
+    return given.assign(split=other.map(given.drop_duplicates("patient_id").set_index("patient_id")["split"]))
+
+
+def with_value(column, value, row=0):
+    def edit(table, study):
+        table.loc[row, column] = value
+        return table
+
+    return edit
+
+
+# an edit of the plane table, the protocol, and whether it decides numbers
+EDITS = {
+    "a site": (lambda table, study: table.assign(site="there"), "holdout", False),
+    "a column of the user's": (lambda table, study: table.assign(operator="x"), "holdout", False),
+    "the split as it was drawn": (given_as_drawn, "holdout", False),
+    "another split": (swapped, "holdout", True),
+    "a split for cross-validation": (given_as_drawn, "cross_validation", False),
+    "another split for cross-validation": (swapped, "cross_validation", False),
+    "a label": (with_value("label", "grey"), "holdout", True),
+    "a patient": (with_value("patient_id", "P77"), "holdout", True),
+    "a cohort": (
+        lambda table, study: table.assign(cohort=table["cohort"].replace("external", "abroad")),
+        "holdout",
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_the_plane_table_changes_keys_with_what_decides_numbers_alone(study, hospital, tmp_path, what):
+    edit, protocol, decides = EDITS[what]
+    study = with_keys(study, [ALL_MODES, f"planes.protocol={protocol}", "planes.folds=2"])
+
+    def keys(table):
+        path = hospital / f"edited {tmp_path.name}.csv"
+        table.to_csv(path, index=False)
+        try:
+            planes = read_planes(path)
+        finally:
+            path.unlink()
+        return by_cell(dataclasses.replace(study, planes=planes, splits=splits_of(study.experiment, planes)))
+
+    table = pd.read_csv(hospital / "planes.csv", dtype=str, keep_default_na=False)
+    before, after = keys(table), keys(edit(table.copy(), study))
+    assert before.keys() == after.keys()
+    assert {before[cell] != after[cell] for cell in before} == {decides}
+
+
+def test_a_table_that_says_something_else_of_sites_is_taken_over_without_decoding(hospital, tmp_path, write_experiment):
+    shutil.copytree(hospital, tmp_path / "data")
+    path = write_experiment(tmp_path, tmp_path / "data")
+    experiment = load_experiment(path, ["pretrain.methods=[]"])
+    before = prepare(experiment, progress=False)
+    images = (before.run / "planes" / "images.npy").stat()
+    table = pd.read_csv(tmp_path / "data" / "planes.csv", dtype=str)
+    table.assign(site="there").to_csv(tmp_path / "data" / "planes.csv", index=False)
+    after = prepare(experiment, progress=False)
+    assert set(after.planes.table["site"]) == {"there"}
+    assert by_cell(after) == by_cell(before)
+    assert (after.run / "planes" / "images.npy").stat() == images
+
+
 def test_layer_decay_decides_nothing_for_an_untrained_network(study):
     before, after = before_and_after(study, "transfer.finetune.layer_decay", ["0.5"])
     assert {cell[0] for cell in before if before[cell] != after[cell]} == {"simclr"}
 
 
 def test_a_key_is_the_fingerprint_of_everything_written_out_in_one_mapping(study):
-    """So that run folders from before keys were put together from parts keep their cells."""
     store, planes, split = study.store, study.planes, study.splits[0]
     cell = next(cell for cell in make_plan(study).cells if cell.mode == "linear" and cell.init.name == "random")
     whole = {
@@ -265,7 +348,7 @@ def test_a_key_is_the_fingerprint_of_everything_written_out_in_one_mapping(study
         "split": [0, split.train.tolist(), split.test.tolist()],
         "cell": ["linear", cell.fraction, cell.seed],
         "settings": {"lambdas": None},
-        "compute": ["auto", 1],
+        "compute": [1],
     }
     assert cell.key == fingerprint(whole)
 

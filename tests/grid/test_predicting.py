@@ -68,8 +68,8 @@ def test_frames_planes_and_exams_are_written_with_the_best_frames(exam):
     assert not (exam / "P1 second" / "best_dark.png").exists()
     assert (exam / "P1 first" / "timeline.png").stat().st_size > 5000
     (patient,) = pd.read_csv(exam / "exams.csv").to_dict("records")
-    assert (patient["patient_id"], patient["scans"]) == ("P1", 2)
-    assert patient["found"] == "dark light"
+    assert (patient["patient_id"], patient["scans"], patient["unreadable"]) == ("P1", 2, 0)
+    assert patient["found"] == "dark; light"
     assert patient["missing"] == "grey"
 
 
@@ -112,15 +112,21 @@ def test_a_cell_by_its_file_and_a_broken_scan_beside_a_good_one(run, tmp_path):
     assert result.exit_code == 1
     assert "skipped scan broken" in result.output + result.stderr
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["exams.csv", "good", "planes.csv"]
+    exams = pd.read_csv(tmp_path / "out" / "exams.csv").set_index("patient_id")
+    assert exams["unreadable"].to_dict() == {"broken": 1, "good": 0}
+    assert exams.loc["broken", "missing"] == "dark; grey; light"
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["nowhere.mp4", "--init", "simclr", "--mode", "linear"], "nowhere.mp4: no such file or folder"),
-        (["scan.npy"], "choose one with --init and --mode"),
+        (["scan.npy"], "choose one with --init, --mode and --backbone"),
         (["scan.npy", "--init", "simclrr", "--mode", "linear"], "did you mean 'simclr'"),
         (["scan.npy", "--init", "simclr", "--mode", "linear", "--truth", "."], "--truth holds a table of each scan"),
+        (["scan.npy", "--backbone", "resnet99"], "unknown backbone 'resnet99'"),
+        (["scan.npy", "--init", "simclr", "--mode", "linear", "--patient-pattern", "(P"], "not a regular expression"),
+        (["scan.npy", "--init", "simclr", "--mode", "linear", "--patient-pattern", "(P[0-9])"], "scan.npy"),
     ],
 )
 def test_wrong_use_is_one_sentence_and_writes_nothing(run, tmp_path, monkeypatch, arguments, words):
@@ -130,6 +136,60 @@ def test_wrong_use_is_one_sentence_and_writes_nothing(run, tmp_path, monkeypatch
     assert isinstance(result.exception, UserError)
     assert words in str(result.exception)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_pair_of_init_and_mode_that_is_not_finished_is_named_with_those_that_are(run, tmp_path, monkeypatch):
+    def done(run, cell):
+        return (cell.init.name, cell.mode) != ("random", "finetune")
+
+    monkeypatch.setattr("ssl_zoo.grid.classifiers._is_done", done)
+    scan = write_scan(tmp_path / "scan.npy", "dark")
+    result = predict(run, tmp_path / "out", scan, "--init", "random", "--mode", "finetune")
+    assert isinstance(result.exception, UserError)
+    assert "no finished cell is of this init, mode and backbone (there are random (resnet10t), linear" in str(
+        result.exception
+    )
+
+
+@pytest.mark.parametrize("out", ["exam", "exam/found", "."])
+def test_no_folder_of_the_users_is_replaced(run, tmp_path, out):
+    scan = tmp_path / "exam" / "S1"
+    scan.mkdir(parents=True)
+    for index in range(3):
+        Image.fromarray(np.full((40, 50), 60, np.uint8)).save(scan / f"{index}.png")
+    given = scan if out == "." else tmp_path / "exam"
+    result = predict(
+        run.resolve(),
+        (tmp_path / "exam" / ".") if out == "." else tmp_path / out,
+        given,
+        "--init",
+        "simclr",
+        "--mode",
+        "linear",
+    )
+    assert isinstance(result.exception, UserError)
+    assert "--out" in str(result.exception)
+    assert sorted(path.name for path in scan.iterdir()) == ["0.png", "1.png", "2.png"]
+    assert [path.name for path in (tmp_path / "exam").iterdir()] == ["S1"]
+
+
+def test_a_prediction_replaces_its_own_folder_and_no_file(run, tmp_path):
+    scan = write_scan(tmp_path / "scan.npy", "dark")
+    chosen = [scan, "--init", "simclr", "--mode", "linear"]
+    assert predict(run, tmp_path / "out", *chosen).exit_code == 0
+    assert predict(run, tmp_path / "out", *chosen).exit_code == 0
+    (tmp_path / "taken").write_text("mine")
+    result = predict(run, tmp_path / "taken", *chosen)
+    assert isinstance(result.exception, UserError)
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_the_clock_of_a_scan_comes_from_its_table(run, tmp_path):
+    write_scan(tmp_path / "scan.npy", "dark")
+    (tmp_path / "scans.csv").write_text("scan,patient_id,fps\nscan.npy,P1,50\n")
+    out = tmp_path.parent / f"{tmp_path.name}-out"
+    assert predict(run, out, tmp_path / "scans.csv", "--init", "simclr", "--mode", "linear").exit_code == 0
+    assert pd.read_csv(out / "scan" / "frames.csv")["time_s"].diff().iloc[-1] == pytest.approx(0.02)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):

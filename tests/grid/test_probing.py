@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
+import torch
 
-from ssl_zoo.grid import probing, work
+from ssl_zoo.errors import UserError
+from ssl_zoo.grid import experiment, probing, work
 from ssl_zoo.grid.cells import finished, read_cell
 from ssl_zoo.grid.jobs import pending_jobs
-from ssl_zoo.grid.plan import make_plan
+from ssl_zoo.grid.plan import Plan, make_plan
 from ssl_zoo.pretraining.endings import Interrupted
+from ssl_zoo.transfer import probe
+from ssl_zoo.transfer.logistic import solve
 from ssl_zoo.transfer.probe import fit_probes
 
 KEYS = ("pretrain.methods=[]", "transfer.modes=[linear,knn,prototype]", "transfer.seeds=[0,1,2]")
@@ -45,9 +50,39 @@ def test_all_frozen_cells_of_an_encoder_are_one_job_and_each_has_its_result(stud
     do(study, cells)
     assert finished(study.run, cells) == ({cell.key for cell in cells}, {})
     notes = {cell.mode: (read_cell(study.run, cell.key) or {})["notes"] for cell in cells}
-    assert set(notes["linear"]) == {"lambda", "lambda_by"}
+    assert set(notes["linear"]) == {"lambda", "lambda_by", "converged", "gap"}
+    assert notes["linear"]["converged"]
+    assert 0 <= notes["linear"]["gap"] < 2e-4
     assert notes["knn"]["metric"] == "cosine"
     assert notes["prototype"]["temperature_by"] == "left-out patients"
+
+
+def test_a_probe_that_has_not_converged_is_recorded_and_told(frozen_study, monkeypatch):
+    study, cells = frozen_study
+    lost = {cell.key for cell in cells if cell.mode == "linear" and cell.fraction < 1}
+    with monkeypatch.context() as hasty:
+        hasty.setattr(probe, "solve", functools.partial(solve, max_iterations=0))
+        do(study, [cell for cell in cells if cell.key in lost])
+    do(study, [cell for cell in cells if cell.key not in lost])
+    notes = {cell.key: (read_cell(study.run, cell.key) or {})["notes"] for cell in cells}
+    assert {key for key, found in notes.items() if not found.get("converged", True)} == lost
+    assert all(notes[key]["gap"] > 2e-4 for key in lost)
+    said: list[str] = []
+    monkeypatch.setattr(experiment, "make_plan", lambda study: Plan([], cells))
+    outcome = experiment.work_through(
+        study, lambda *_, **__: {}, stages=("evaluate",), progress=False, tell=said.append
+    )
+    assert (outcome.done, outcome.unconverged) == (len(cells), len(lost))
+    assert sum("3 cells did not converge" in line for line in said) == 1
+
+
+def test_what_a_cell_was_computed_on_is_in_its_record_and_not_in_its_key(frozen_study):
+    study, cells = frozen_study
+    do(study, cells[:1])
+    computed = (read_cell(study.run, cells[0].key) or {})["computed"]
+    assert (computed["device"], computed["precision"]) == ("cpu", "fp32")
+    assert computed["processor"]
+    assert computed["versions"]["torch"] == str(torch.__version__)
 
 
 def test_a_resumed_half_of_a_grid_has_the_bits_of_a_whole_one(frozen_study, tmp_path):
@@ -122,6 +157,23 @@ def test_an_encoder_without_features_fails_its_own_cells_only(study_of, monkeypa
     monkeypatch.setattr(work, "cached_features", features)
     do(study, cells)
     assert set(finished(study.run, cells)[1]) == {cell.key for cell in cells if cell.seed == 2}
+
+
+def test_cells_without_a_subset_fail_alone(frozen_study, monkeypatch):
+    study, cells = frozen_study
+    draw = probing.nested_subset
+
+    def subset(planes, rows, fraction, seed):
+        if (fraction, seed) == (0.5, 1):
+            raise UserError("the label fraction 0.5 is too small")
+        return draw(planes, rows, fraction, seed)
+
+    monkeypatch.setattr(probing, "nested_subset", subset)
+    do(study, cells)
+    done, failed = finished(study.run, cells)
+    lost = {cell.key for cell in cells if (cell.fraction, cell.seed) == (0.5, 1)}
+    assert failed == dict.fromkeys(lost, "UserError: the label fraction 0.5 is too small")
+    assert done == {cell.key for cell in cells} - lost
 
 
 def test_cells_done_together_are_those_done_alone_up_to_rounding(frozen_study, tmp_path, monkeypatch):

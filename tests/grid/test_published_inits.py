@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from typer.testing import CliRunner
 
+from ssl_zoo.cli import app
 from ssl_zoo.config import load_experiment
-from ssl_zoo.encoders import published
+from ssl_zoo.encoders import matching, published
 from ssl_zoo.encoders.backbones import build_backbone
 from ssl_zoo.encoders.entries import PUBLISHED
 from ssl_zoo.encoders.files import Card, save_encoder
@@ -93,7 +96,7 @@ def test_features_are_those_of_the_encoder_on_its_own_images(study_with, weights
 
 def test_the_account_of_a_file_is_told_once(study_with, weights, capsys):
     study = study_with(f"usf_mae:{weights / 'usf_mae'}.pth")
-    published._print_once.cache_clear()
+    matching.say_once.cache_clear()
     for _ in range(2):
         given_inits(study.experiment)
     assert capsys.readouterr().err.count("matched, 0 missing, 0 unexpected") == 1
@@ -140,6 +143,29 @@ def test_a_folder_made_for_other_images_is_given_its_own(study_with, tmp_path):
     study = study_with(str(tmp_path / "same"), str(tmp_path / "larger"))
     assert as_seen_by(study, init_of(study, "same")) is study
     assert as_seen_by(study, init_of(study, "larger")).images.shape[1:] == (64, 64)
+
+
+@pytest.mark.parametrize("kind", ["usf_mae", "imagenet"])
+def test_two_files_of_one_encoder_are_compared_when_one_is_saved_as_a_folder_as_the_error_says(
+    study_with, weights, monkeypatch, kind
+):
+    specs = []
+    for seed in (1, 2):
+        file = weights / f"a file {seed}.pth"
+        if kind == "imagenet":
+            torch.save(build_backbone("resnet10t", channels=3, size=64, num_classes=1000).state_dict(), file)
+            specs.append(f"'imagenet@resnet10t:{file}'")
+        else:
+            write_published("usf_mae", file, entry=PUBLISHED["usf_mae"], seed=seed)
+            specs.append(f"'usf_mae:{file}'")
+    monkeypatch.chdir(weights)
+    with pytest.raises(UserError, match=f"two inits are called '{kind}'") as error:
+        given_inits(study_with(*specs).experiment)
+    command = shlex.split(str(error.value).partition("ssl-zoo ")[2])
+    said = CliRunner().invoke(app, command)
+    assert said.exit_code == 0, said.output
+    study = study_with(specs[0], f"encoders/{kind}_2")
+    assert {init.name for init in given_inits(study.experiment)} >= {kind, f"{kind}_2"}
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from ssl_zoo.grid.jobs import STAGES, Job, pending_jobs
 from ssl_zoo.grid.ledger import look
 from ssl_zoo.grid.plan import Cell, make_plan
 from ssl_zoo.grid.run import fail, left_of
+from ssl_zoo.grid.work import do_job
 from ssl_zoo.grid.worker import Worker
 
 KILLS = 10
@@ -100,6 +101,46 @@ def test_a_job_that_goes_on_leaves_out_the_cells_that_are_done_and_keeps_those_t
     assert left_of(study, job).cells == job.cells[1:]
     fail(study, dataclasses.replace(job, cells=job.cells[1:]), "the worker died")
     assert set(finished(study.run, job.cells)[1].values()) == {"the worker died"}
+
+
+def passes(study):
+    """What a rerun does of the cells, in this process: its outcome, and the cells that it had to do."""
+    plan = make_plan(study)
+    jobs = [left_of(study, job) for job in pending_jobs(study, plan)]
+    for job in jobs:
+        do_job(study, job, "cpu", lambda done, line: None, lambda: False)
+    return gather(study, plan, plan, jobs, {}, STAGES), [cell.key for job in jobs for cell in job.cells]
+
+
+@pytest.mark.parametrize("damage", ["a record cut off", "predictions cut off", "no predictions"])
+def test_damaged_cells_are_done_again_by_reruns_until_the_study_is_whole(study, damage):
+    outcome, keys = passes(study)
+    assert (outcome.done, outcome.failed) == (4, {})
+    whole = ssl_zoo.load_results(study.run).drop(columns="seconds"), ssl_zoo.load_predictions(study.run)
+    path = study.run / "cells" / f"{keys[0]}.{'json' if 'record' in damage else 'npz'}"
+    if damage == "no predictions":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-20])
+    (study.run / "results.csv").unlink()
+    if damage == "predictions cut off":  # found when they are gathered
+        outcome, again = passes(study)
+        assert (outcome.done, again) == (3, [])
+        assert [why.startswith(f"{path}: broken") for why in outcome.failed.values()] == [True]
+    outcome, again = passes(study)
+    assert (outcome.done, outcome.failed, again) == (4, {}, keys[:1])
+    same((ssl_zoo.load_results(study.run).drop(columns="seconds"), ssl_zoo.load_predictions(study.run)), whole)
+
+
+def test_a_damaged_cell_of_a_job_that_is_lost_has_the_reason_of_the_job(study):
+    (job,) = pending_jobs(study, make_plan(study))
+    for cell, ending in zip(job.cells, (".json", ".npz"), strict=False):
+        write_cell(study.run, cell, {"seconds": 1.0, "cohorts": {}}, np.arange(3), np.ones((3, 3)))
+        (study.run / "cells" / f"{cell.key}{ending}").write_text("{")
+    (study.run / "cells" / f"{job.cells[1].key}.npz").unlink()
+    assert left_of(study, job).cells == job.cells
+    fail(study, job, "the worker died")
+    assert finished(study.run, job.cells)[1] == {cell.key: "the worker died" for cell in job.cells}
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no SIGUSR1 on this system")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -53,6 +54,17 @@ def test_a_study_ends_with_its_promised_tables(finished_study):
         assert (path.parent / "runs" / "study" / name).is_file()
 
 
+def test_cells_and_encoders_tell_what_they_were_computed_on(finished_study):
+    run = finished_study[0].parent / "runs" / "study"
+    records = [
+        json.loads(path.read_text()) for path in (*run.glob("cells/*.json"), *run.glob("encoders/*/budget.json"))
+    ]
+    assert len(records) == 13
+    for record in records:
+        assert record["computed"].keys() == {"device", "processor", "precision", "versions"}
+        assert record["computed"]["device"] == "cpu"
+
+
 def test_no_tested_patient_is_trained_on(finished_study):
     path, _ = finished_study
     folder = path.parent / "runs" / "study" / "planes"
@@ -90,6 +102,36 @@ def test_lost_cells_alone_are_made_again_and_give_the_same_numbers(copy, command
         path.unlink()
     assert "12 cells (9 done)" in command("run", copy, "--no-report").stdout
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    again = tables(copy)
+    pd.testing.assert_frame_equal(results, again[0])
+    pd.testing.assert_frame_equal(predictions, again[1])
+
+
+DAMAGES = {
+    "a record cut off": ".json",
+    "predictions cut off": ".npz",
+    "no predictions": ".npz",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", DAMAGES)
+def test_a_damaged_cell_is_made_again_and_the_study_is_whole(copy, command, what):
+    results, predictions = tables(copy)
+    run = copy.parent / "runs" / "study"
+    path = sorted((run / "cells").glob(f"*{DAMAGES[what]}"))[0]
+    if what == "no predictions":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-20])
+    (run / "results.csv").unlink()
+    said = command("run", copy, "--no-report")
+    if what == "predictions cut off":  # found when they are gathered
+        assert said.returncode == 1
+        assert f"{path}: broken" in said.stderr
+        said = command("run", copy, "--no-report")
+    assert said.returncode == 0, said.stderr
+    assert "12 cells (11 done, 1 failed before and are tried again)" in said.stdout
     again = tables(copy)
     pd.testing.assert_frame_equal(results, again[0])
     pd.testing.assert_frame_equal(predictions, again[1])

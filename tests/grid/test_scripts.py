@@ -69,3 +69,18 @@ def test_predict_gives_planes_and_exams(run, tmp_path):
     assert [row["plane"] for row in told["planes"]] == ["dark", "grey", "light"]
     assert [exam["patient_id"] for exam in told["exams"]] == ["scan"]
     assert (run / "cells" / f"{told['cell']}.json").is_file()
+
+
+def test_report_and_export_say_what_they_have_written(run, tmp_path):
+    assert asked("report", run) == {"page": str(run / "report.html"), "runs": [str(run)]}
+    told = asked("export", "simclr", "--run", run, "--out", tmp_path / "simclr.safetensors")
+    assert (told["path"], told["format"]) == (str(tmp_path / "simclr.safetensors"), "timm")
+    assert told["model_card"] == str(tmp_path / "simclr.md")
+
+
+def test_explain_says_where_its_sheets_are(run, tmp_path):
+    chosen = ["--init", "simclr", "--mode", "linear", "--per-class", 1, "--shown", 1, "--out", tmp_path / "maps"]
+    told = asked("explain", run, *chosen)
+    assert told["folder"] == str(tmp_path / "maps")
+    assert told["sheets"]
+    assert len(told["cells"]) == 1

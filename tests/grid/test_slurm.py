@@ -11,15 +11,18 @@ import stat
 
 import pytest
 
+from ssl_zoo import cli
 from ssl_zoo.config import load_experiment
 from ssl_zoo.errors import UserError
 from ssl_zoo.files import read_json, write_json
 from ssl_zoo.grid import slurm
 from ssl_zoo.grid.cells import finished
 from ssl_zoo.grid.jobs import pending_jobs
+from ssl_zoo.grid.only_runner import only_runner
 from ssl_zoo.grid.outline import at_work
 from ssl_zoo.grid.plan import make_plan
 from ssl_zoo.grid.shared_queue import SharedQueue, mark_of, read_order, write_order
+from ssl_zoo.grid.together import run_together
 
 SMALL = (
     "compute.executor=slurm",
@@ -116,26 +119,54 @@ def test_a_task_of_an_order_that_holds_no_more_takes_no_job(study):
     assert queue.is_over()
 
 
-def test_a_folder_where_tasks_are_at_work_is_left_to_the_same_experiment_on_slurm(study, experiment, commands):
-    own = load_experiment(experiment, SMALL)
-    run = own.run_folder
-    run.mkdir(parents=True)
-    slurm.refuse_others(own)  # nobody is there
+@pytest.fixture
+def busy(study, experiment):
+    """`(queue, job)`: a task of a cluster at work in the experiment's run folder."""
+    run = load_experiment(experiment, SMALL).run_folder
     (run / ".queue" / "order").mkdir(parents=True)
     (run / "experiment.yaml").write_text(experiment.read_text())
     queue = SharedQueue(run, "order", [job := order_of(study)[0]], "7_0 on node3", 60)
     assert queue.take() is not None
+    return queue, job
+
+
+def test_a_folder_where_tasks_are_at_work_is_left_to_the_same_experiment_on_slurm(experiment, busy, commands):
+    def take(*overrides):
+        with only_runner(load_experiment(experiment, overrides)):
+            pass
+
+    queue, job = busy
     queue.progress(job, 0.25, "loss 2")
     queue._tell(mark_of(job))
-    slurm.refuse_others(load_experiment(experiment, [*SMALL, "compute.workers=3", "compute.slurm.tasks=9"]))
+    take(*SMALL, "compute.workers=3", "compute.slurm.tasks=9")
     with pytest.raises(UserError, match=r"7_0 on node3 is at work in this run folder; wait"):
-        slurm.refuse_others(load_experiment(experiment))
+        take()
     with pytest.raises(UserError, match="under other settings"):
-        slurm.refuse_others(load_experiment(experiment, [*SMALL, "transfer.finetune.lr=0.5"]))
-    (claim,) = at_work(run)
+        take(*SMALL, "transfer.finetune.lr=0.5")
+    (claim,) = at_work(load_experiment(experiment).run_folder)
     assert (claim.job, claim.share, claim.line) == (job.name, 0.25, "loss 2")
     queue.end(job)
-    slurm.refuse_others(load_experiment(experiment))
+    take()
+
+
+@pytest.mark.parametrize("name", ["run", "pretrain", "evaluate", "audit", "frames", "views"])
+def test_no_command_changes_a_folder_where_tasks_are_at_work(experiment, busy, commands, monkeypatch, capsys, name):
+    run = load_experiment(experiment).run_folder
+    before = {path for path in run.rglob("*") if ".queue" not in path.parts}
+    monkeypatch.setattr("sys.argv", ["ssl-zoo", name, str(experiment), "planes.seed=1"])
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2
+    assert "7_0 on node3 is at work in this run folder; wait" in capsys.readouterr().err
+    assert {path for path in run.rglob("*") if ".queue" not in path.parts} <= before | {run / ".lock"}
+
+
+def test_no_launch_of_several_processes_changes_a_folder_where_tasks_are_at_work(experiment, busy, commands):
+    loaded = load_experiment(experiment, ["planes.seed=1"])
+    with pytest.raises(UserError, match=r"7_0 on node3 is at work in this run folder; wait"):
+        run_together(loaded, progress=False)
+    assert not (loaded.run_folder / "planes").exists()
 
 
 def hand_in(monkeypatch, study, jobs, *, done=(), failed=(), there=True):

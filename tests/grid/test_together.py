@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import time
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 
 import ssl_zoo
 from ssl_zoo.config import load_experiment
@@ -131,6 +133,29 @@ def test_under_torchrun_wrong_use_is_one_sentence(experiment):
     _, errors = process.communicate(timeout=120)
     assert process.returncode != 0
     assert errors.count("error: pretrain.pairing: unknown pairing 'tempral'") == 1
+
+
+def test_processes_of_a_launch_that_may_not_work_in_the_run_folder_all_leave(experiment):
+    """Started as srun does, which lets the others go on where one has ended."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    lock = load_experiment(experiment).run_folder / ".lock"
+    lock.parent.mkdir(parents=True)
+    group = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    with FileLock(lock):
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "ssl_zoo", "run", str(experiment)],
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, **group, "RANK": rank, "LOCAL_RANK": rank, "OMP_NUM_THREADS": "1"},
+            )
+            for rank in "01"
+        ]
+        errors = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [2, 1]
+    assert ["another ssl-zoo process is working" in said for said in errors] == [True, False]
 
 
 def test_under_torchrun_a_scheduler_can_stop_all_of_them(experiment):

@@ -119,6 +119,27 @@ def test_a_patient_on_two_sides_of_a_given_split_is_named(own, said):
     assert "test" in error
 
 
+def few_in_some_draws(own):
+    """Twenty training patients, of whom two may show all classes, and of two others to test."""
+    shows, sides = [("a", "b"), ("c", "d"), ("b", "c")], ["train"] * 20 + ["test"] * 2
+    lines = [
+        f"images/{patient % 8}-{picture}.png,{label},P{patient:02},{side}"
+        for patient, side in enumerate(sides)
+        for picture, label in zip(("dark", "grey"), shows[patient % 3], strict=True)
+    ]
+    (own / "planes.csv").write_text("\n".join(["image,label,patient_id,split", *lines]) + "\n")
+
+
+@pytest.mark.parametrize("key", ["transfer.seeds", "transfer.finetune.seeds"])
+def test_a_fraction_too_small_for_one_of_the_seeds_is_named_before_anything_is_written(own, said, tmp_path, key):
+    few_in_some_draws(own)
+    status, error = said("transfer.fractions=[0.1,1.0]", f"{key}=[0,7]")
+    assert status == 2
+    assert "0.1 is 2 of 20 training patients" in error
+    assert "smallest possible fraction is 0.125 (3 patients)" in error
+    assert not (tmp_path / "runs").exists()
+
+
 def test_an_empty_folder_of_scans_is_named(own, said):
     (own / "nothing").mkdir()
     status, error = said(f"scans.source={own / 'nothing'}")

@@ -8,7 +8,7 @@ import pytest
 from ssl_zoo.errors import UserError
 from ssl_zoo.files import fingerprint, write_json
 from ssl_zoo.planes.saved_splits import read_splits, splits_record
-from ssl_zoo.planes.splits import make_splits, nested_subset, round_half_up
+from ssl_zoo.planes.splits import check_fraction, make_splits, nested_subset, round_half_up
 
 
 def cohort(n_patients: int, per_patient: int = 5, n_classes: int = 5) -> tuple[list[str], list[int]]:
@@ -162,6 +162,26 @@ def test_the_refusal_of_a_small_fraction_names_one_that_works(planes):
     assert len(nested_subset(made, np.arange(60), smallest, 0)) == 3
     with pytest.raises(UserError):
         nested_subset(made, np.arange(60), smallest - 0.002, 0)
+
+
+def test_a_fraction_is_refused_for_any_draw_and_the_one_that_is_named_is_enough_for_all(planes):
+    """Whoever comes first decides how many it takes: {0, 1} and {2, 3} show all classes, {1, 2} needs two more."""
+    types = [(0, 1), (2, 3), (1, 2)]
+    rows = [(f"p{patient:02}", label) for patient in range(20) for label in types[patient % 3]]
+    made = planes([patient for patient, _ in rows], [label for _, label in rows])
+    draws = [(np.arange(40), seed) for seed in range(12)]
+    feasible = []
+    for train, seed in draws:
+        try:
+            nested_subset(made, train, 0.1, seed)
+        except UserError:
+            continue
+        feasible.append((train, seed))
+    assert 0 < len(feasible) < len(draws)
+    check_fraction(made, 0.1, feasible)
+    with pytest.raises(UserError, match=r"0\.1 is 2 of 20 .* smallest possible fraction is 0\.125 \(3 patients\)"):
+        check_fraction(made, 0.1, draws)
+    check_fraction(made, 0.125, draws)
 
 
 @pytest.mark.parametrize("fraction", [0.0, -0.5, 1.5, float("nan")])

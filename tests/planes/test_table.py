@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -100,9 +101,30 @@ def test_the_fingerprint_changes_with_labels_and_pixels_and_not_with_the_place(t
     shutil.copytree(tmp_path, tmp_path.parent / f"{tmp_path.name}_moved")
     assert read_planes(tmp_path.parent / f"{tmp_path.name}_moved" / "planes.csv").fingerprint == first
     assert read_planes(table(changed(0, patient_id="9"))).fingerprint != first
+    assert read_planes(table(changed(0, cohort="other"))).fingerprint != first
     assert read_planes(table(TWO), classes=["LVOT", "4CH"]).fingerprint != first
     Image.fromarray(np.full((20, 30), 77, np.uint8)).save(tmp_path / "images/a.png")
     assert read_planes(table(TWO)).fingerprint != first
+
+
+@pytest.mark.parametrize("column", ["site", "split", "operator"])
+def test_the_fingerprint_does_not_change_with_a_column_that_decides_no_number(table, column):
+    first = read_planes(table(TWO)).fingerprint
+    rows = [{**row, column: value} for row, value in zip(TWO, ("train", "test"), strict=True)]
+    assert read_planes(table(rows)).fingerprint == first
+
+
+@pytest.mark.parametrize("place", [0, 5, 50_000, 99_999])
+def test_the_fingerprint_changes_with_any_byte_of_a_large_image(table, tmp_path: Path, place):
+    path, image = table(TWO), tmp_path / "images/a.png"
+    content = bytearray(np.random.default_rng(0).bytes(100_000))
+    image.write_bytes(content)
+    first = read_planes(path).fingerprint
+    before = image.stat()
+    content[place] ^= 1
+    image.write_bytes(content)
+    os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert read_planes(path).fingerprint != first
 
 
 def test_images_keep_their_aspect_ratio_on_black(table):
@@ -174,6 +196,19 @@ def test_a_frame_of_a_video_is_counted_in_presentation_order(table, video):
     images = load_images(read_planes(table([*rows, {**TWO[0], "label": "a", "frame": ""}])), 32, 1)
     assert images[:4, 16, 16].astype(int) == pytest.approx([140, 0, 220, 140], abs=4)
     assert (images[0, :4] == 0).all()  # 64 x 48 becomes 32 x 24
+
+
+def test_the_fingerprint_changes_with_a_video_that_is_written_anew(table, video):
+    rows = [*TWO, {"image": "scan.mp4", "label": "4CH", "patient_id": "1", "frame": "2"}]
+    first = read_planes(table(rows)).fingerprint
+    with av.open(str(video), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(12):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 20 * number + 1, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    assert read_planes(table(rows)).fingerprint != first
 
 
 def test_a_frame_past_the_end_is_named(table, video):

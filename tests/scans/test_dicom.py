@@ -178,6 +178,23 @@ def test_the_patient_is_read_from_the_header(tmp_path, make_dicom):
     assert dicom_patient(tmp_path / "absent.dcm") == ""
 
 
+def test_pixels_that_no_installed_package_decodes_may_be_readable_another_time(tmp_path, make_dicom, monkeypatch):
+    path = make_dicom(tmp_path / "a.dcm", 2)
+
+    def lacking(*given, **more):
+        raise RuntimeError("Unable to decompress 'JPEG Lossless': all plugins are missing dependencies:\n\tgdcm")
+
+    monkeypatch.setattr("pydicom.pixels.utils.iter_pixels", lacking)
+    with pytest.raises(UnreadableScan, match=r"cannot be decoded .* missing dependencies: gdcm") as raised:
+        open_scan(path)
+    assert raised.value.passing
+    monkeypatch.undo()
+    (tmp_path / "cut.dcm").write_bytes(path.read_bytes()[:-9000])
+    with pytest.raises(UnreadableScan) as raised:
+        open_scan(tmp_path / "cut.dcm")
+    assert not raised.value.passing
+
+
 def test_without_pydicom_the_reason_says_what_to_install(tmp_path, make_dicom, monkeypatch):
     path = make_dicom(tmp_path / "a.dcm", 2)
     monkeypatch.setitem(sys.modules, "pydicom", None)

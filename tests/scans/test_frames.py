@@ -156,6 +156,32 @@ def test_a_folder_that_is_no_store_is_never_overwritten(tmp_path, cohort):
     assert precious.read_text() == "years of work"
 
 
+def test_a_link_to_a_place_for_stores_stays_one(tmp_path, cohort):
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "store").symlink_to(tmp_path / "scratch/mine")
+    for size in (32, 24):
+        store = build(cohort, tmp_path / "store", size=size)
+        assert store.path == tmp_path / "store"
+        assert (tmp_path / "store").is_symlink()
+        assert FrameStore.open(tmp_path / "scratch/mine").frames.shape[1:] == (size, size)
+    assert [path.name for path in (tmp_path / "scratch").iterdir()] == ["mine"]
+
+
+def test_a_place_that_no_store_can_take_is_refused_before_any_work(tmp_path, cohort, monkeypatch):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(frames, "make_plans", None)
+    for out in (Path("."), tmp_path / "here"):
+        with pytest.raises(UserError, match="the folder that you are in"):
+            build(cohort, out)
+    monkeypatch.setattr(Path, "is_mount", lambda path: path.name == "mounted")
+    (tmp_path / "mounted").mkdir()
+    with pytest.raises(UserError, match="is a mount point"):
+        build(cohort, tmp_path / "mounted")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "mounted", "scans"]
+
+
 def test_a_full_disk_is_noticed_before_decoding(tmp_path, cohort, monkeypatch):
     monkeypatch.setattr(frames.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 5_000_000})())
     monkeypatch.setattr(frames, "ingest", None)
@@ -226,3 +252,20 @@ def test_real_lung_scans_become_a_store(tmp_path):
     assert store.index.groupby("scan_id").size().max() == 32
     assert PairSampler(store.index, "temporal", 0.2).lonely == 0
     assert 0.02 < store.mean < 0.5
+
+
+@pytest.mark.slow
+def test_the_real_lung_scans_are_ingested_whole(tmp_path):
+    """Every scan of the table is read or named, and every frame that its packets announce is in the store."""
+    source = Path(__file__).parents[2].parent / "shared/data/covid_blues/scans.csv"
+    if not source.is_file():
+        pytest.skip("COVID-BLUES is not on this machine")
+    scans = read_scans(source)
+    store = build(scans, tmp_path / "store", SamplerSettings("stride", every=1), size=24, workers=2)
+    kept = store.index.groupby("scan_id").size().to_dict()
+    skipped = {entry["scan"] for entry in store.skipped}
+    assert sorted([*kept, *scans.table["scan_id"][scans.table["scan"].isin(skipped)]]) == sorted(scans.table["scan_id"])
+    assert store.skipped == []
+    lengths = [len(open_scan(path)) for path in scans.table["path"]]
+    assert kept == dict(zip(scans.table["scan_id"], lengths, strict=True))
+    assert store.meta["dropped"] == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import math
 import shutil
 from pathlib import Path
@@ -135,6 +136,32 @@ def test_scans_that_crash_their_process_are_named_and_all_kinds_of_others_are_re
     assert (tmp_path / "store/frames.npy").read_bytes() == (tmp_path / "without/frames.npy").read_bytes()
 
 
+def test_one_scan_that_breaks_the_program_or_its_cleaning_is_named_and_the_others_are_read(
+    tmp_path, make_video, monkeypatch
+):
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        make_video(tmp_path / "scans" / name, 5)
+
+    def breaks(*given):
+        calls.append(1)
+        return half(*given) if len(calls) != 2 else [][1]
+
+    calls: list[int] = []
+    monkeypatch.setattr("ssl_zoo.scans.sector_cut.look", breaks)
+    store = build(tmp_path / "scans", tmp_path / "store", cleaning=CleaningSettings(black=False, frozen=False))
+    assert store.meta["n_scans"] == 2
+    assert store.skipped == [{"scan": "b.mp4", "reason": "cannot be read (IndexError: list index out of range)"}]
+
+
+def test_a_disk_that_cannot_be_written_to_is_no_fault_of_a_scan(tmp_path, mixed, monkeypatch):
+    def full(*given):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("ssl_zoo.scans.ingest._Squares.flush", full)
+    with pytest.raises(OSError, match="No space left"):
+        build(mixed, tmp_path / "store")
+
+
 def half(sample: np.ndarray, settings: CleaningSettings) -> ScanCleaning:
     """A look that finds the sector in the right half of the frame."""
     height, width = sample.shape[1:3]
@@ -252,7 +279,8 @@ def write_many(folder: Path, n_good: int, n_broken: int, make_video) -> list[str
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
     cut = whole[0].read_bytes()
-    contents = [b"", b"this is a text file\n" * 20, cut[: len(cut) * 2 // 3], sound.read_bytes()]
+    unknown = whole[1].read_bytes().replace(b"FMP4", b"QQZX")  # a codec of which ffmpeg has never heard
+    contents = [b"", b"this is a text file\n" * 20, cut[: len(cut) * 2 // 3], sound.read_bytes(), unknown]
     sound.unlink()
     for number in range(n_good - len(whole)):
         source = whole[number % len(whole)]
@@ -274,6 +302,7 @@ def test_a_folder_with_broken_scans_is_read_and_they_are_named(tmp_path, make_vi
     assert result.exit_code == 0, result.output
     store = FrameStore.open(tmp_path / "new/store")
     assert sorted(entry["scan"] for entry in store.skipped) == sorted(broken)
+    assert not any(entry.get("again") for entry in store.skipped)  # broken they stay
     assert store.meta["n_scans"] == n_good
     assert len(store) == 4 * n_good
     assert store.fingerprint != store.meta["fingerprint"]  # with other scans left out it would be another store
@@ -303,6 +332,13 @@ def test_the_command_takes_cleaning_and_any_other_key(tmp_path, mixed):
     assert store.frames.shape[1:] == (32, 32)
 
 
+def test_less_than_one_process_or_frame_a_second_is_refused(tmp_path, mixed):
+    for option in (["--workers", "-1"], ["--workers", "0"], ["--fps", "0"]):
+        result = CliRunner().invoke(app, ["frames", str(mixed), "--out", str(tmp_path / "store"), *option])
+        assert result.exit_code == 2
+        assert option[0] in result.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -322,7 +358,12 @@ def test_a_wrong_key_is_named_and_nothing_is_written(tmp_path, make_video, argum
     assert [path.name for path in tmp_path.iterdir()] == ["scans"]
 
 
-def test_options_of_folders_are_refused_for_experiments(tmp_path):
-    result = CliRunner().invoke(app, ["frames", str(tmp_path / "mine.yaml"), "--per-scan", "3"])
+@pytest.mark.parametrize(
+    "option",
+    [["--per-scan", "3"], ["--fps", "50"], ["--workers", "4"], ["--allow-outside"], ["--clean"], ["--out", "store"]],
+    ids=lambda option: option[0],
+)
+def test_options_of_folders_are_refused_for_experiments(tmp_path, option):
+    result = CliRunner().invoke(app, ["frames", str(tmp_path / "mine.yaml"), *option])
     assert isinstance(result.exception, UserError)
     assert "write keys, as frames.size=64" in str(result.exception)

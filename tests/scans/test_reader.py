@@ -125,6 +125,23 @@ def test_a_damaged_file_is_unreadable_with_a_reason(tmp_path, make_video):
         open_scan(tmp_path / "absent.mp4")
 
 
+@pytest.mark.parametrize(("name", "codec"), [("a.avi", b"FMP4"), ("a.mp4", b"avc1")])
+def test_a_video_of_a_codec_that_nobody_knows_is_unreadable_with_a_reason(tmp_path, make_video, name, codec):
+    path = make_video(tmp_path / name, codec="mpeg4" if name == "a.avi" else "libx264")
+    path.write_bytes(path.read_bytes().replace(codec, b"QQZX"))
+    with pytest.raises(UnreadableScan, match="a codec that ffmpeg does not know"):
+        open_scan(path)
+
+
+@pytest.mark.parametrize("place", ["ssl_zoo.scans.video._list_packets", "ssl_zoo.scans.scaling.Scaler.__call__"])
+def test_an_error_that_nobody_thought_of_is_a_reason_that_names_its_kind(tmp_path, make_video, monkeypatch, place):
+    path = make_video(tmp_path / "a.mp4", 3)
+    monkeypatch.setattr(place, lambda *given: [][1])
+    with pytest.raises(UnreadableScan, match=r"cannot be read \(IndexError: list index out of range\)") as raised:
+        open_scan(path).read([0])
+    assert not raised.value.passing
+
+
 def test_a_sound_file_is_unreadable_because_it_holds_no_video(tmp_path):
     path = tmp_path / "sound.mp4"
     with av.open(str(path), "w") as container:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
+import itertools
 import os
 import signal
 import subprocess
@@ -19,8 +22,10 @@ from ssl_zoo.scans import frames, ingest
 from ssl_zoo.scans.frames import build_store
 from ssl_zoo.scans.reader import MiscountedScan, UnreadableScan
 from ssl_zoo.scans.samplers import SamplerSettings
+from ssl_zoo.scans.stacks import StackReader
 from ssl_zoo.scans.store import FrameStore
 from ssl_zoo.scans.table import Scans, read_scans
+from ssl_zoo.scans.workers import Died
 
 N_SCANS = 8
 SLOWLY = """
@@ -259,3 +264,110 @@ def test_after_kill_9_the_same_command_goes_on_and_writes_the_same_bytes(tmp_pat
     build(cohort, tmp_path / "whole")
     assert same_store(tmp_path / "store", tmp_path / "whole")
     assert not parts.exists()
+
+
+def without_h5py(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "h5py", None)
+
+
+def failing_disk(monkeypatch) -> None:
+    real = StackReader._pictures
+
+    def fail(self, wanted):
+        yield from itertools.islice(real(self, wanted), 2)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(StackReader, "_pictures", fail)
+
+
+def little_memory(monkeypatch) -> None:
+    def fail(*given):
+        raise MemoryError
+
+    monkeypatch.setattr(StackReader, "_pictures", fail)
+
+
+def killer(monkeypatch) -> None:
+    """Has the process killed that opens `z.h5`."""
+
+    def mapper(function, tasks, lost):
+        return (lost(task, Died(-signal.SIGKILL)) if "z.h5" in repr(task) else function(task) for task in tasks)
+
+    monkeypatch.setattr(frames, "processes", lambda workers, n_tasks: contextlib.nullcontext(mapper))
+
+
+@pytest.fixture
+def with_stack(cohort) -> Scans:
+    """One scan more, which is no video."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(cohort.root / "z.h5", "w") as file:
+        file["frames"] = np.random.default_rng(0).integers(0, 256, (9, 24, 24), np.uint8)
+    return read_scans(cohort.root)
+
+
+@pytest.mark.parametrize("circumstance", [without_h5py, failing_disk, little_memory, killer])
+def test_a_scan_that_only_circumstances_keep_out_is_tried_again_and_comes_in_when_they_have_changed(
+    tmp_path, with_stack, decoded, circumstance
+):
+    with pytest.MonkeyPatch.context() as patch:
+        circumstance(patch)
+        store = build(with_stack, tmp_path / "store")
+        assert [(entry["scan"], entry.get("again", False)) for entry in store.skipped] == [
+            ("broken.mp4", False),
+            ("z.h5", True),
+        ]
+        built = (tmp_path / "store/store.json").stat().st_mtime_ns
+        decoded.clear()
+        build(with_stack, tmp_path / "store")
+    assert decoded == []
+    assert (tmp_path / "store/store.json").stat().st_mtime_ns == built
+    healed = build(with_stack, tmp_path / "store")
+    assert [entry["scan"] for entry in healed.skipped] == ["broken.mp4"]
+    assert healed.fingerprint != store.fingerprint
+    decoded.clear()
+    build(with_stack, tmp_path / "store")
+    assert decoded == []
+    build(with_stack, tmp_path / "whole")
+    assert same_store(tmp_path / "store", tmp_path / "whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["scans", "store", "whole"]
+
+
+def test_a_store_in_a_place_that_is_not_written_to_is_opened_as_it_is(tmp_path, with_stack, monkeypatch):
+    with pytest.MonkeyPatch.context() as patch:
+        without_h5py(patch)
+        built = build(with_stack, tmp_path / "store")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setattr(frames, "unfinished", None)
+    assert build(with_stack, tmp_path / "store").skipped == built.skipped
+
+
+def test_a_build_that_goes_on_tries_again_what_its_plans_lack(tmp_path, with_stack, decoded, monkeypatch):
+    with pytest.MonkeyPatch.context() as patch:
+        without_h5py(patch)
+        stopped(monkeypatch, with_stack, tmp_path / "store")
+        decoded.clear()
+        stopped(monkeypatch, with_stack, tmp_path / "store", n_done=5)
+        assert decoded == ["4.mp4", "5.mp4"]
+    decoded.clear()
+    store = build(with_stack, tmp_path / "store")
+    assert decoded == [*(f"{number}.mp4" for number in range(N_SCANS)), "z.h5"]
+    assert [entry["scan"] for entry in store.skipped] == ["broken.mp4"]
+
+
+def test_a_scan_that_a_failing_disk_broke_off_is_tried_again_when_the_build_goes_on(
+    tmp_path, with_stack, decoded, monkeypatch
+):
+    real = ingest._images
+
+    def fail(reader, *more):
+        if reader.path.name == "1.mp4":
+            raise UnreadableScan("cannot be read") from OSError(errno.EIO, "Input/output error")
+        return real(reader, *more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ingest, "_images", fail)
+        stopped(monkeypatch, with_stack, tmp_path / "store")
+    decoded.clear()
+    store = build(with_stack, tmp_path / "store")
+    assert decoded == ["1.mp4", *(f"{number}.mp4" for number in range(4, N_SCANS)), "z.h5"]
+    assert [entry["scan"] for entry in store.skipped] == ["broken.mp4"]

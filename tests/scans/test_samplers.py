@@ -43,6 +43,7 @@ def runs(indices: np.ndarray) -> list[np.ndarray]:
         SamplerSettings("uniform", per_scan=31, clip_length=4),
         SamplerSettings("uniform", clip_length=3, clip_step_s=0.1),
         SamplerSettings("stride", every=5),
+        SamplerSettings("stride", per_scan=5, clip_length=3),
         SamplerSettings("stride", every_s=0.5, clip_length=3),
         SamplerSettings("stride", every_s=0.5, clip_length=3, clip_step_s=0.1),
     ],
@@ -122,10 +123,10 @@ def test_spaced_runs_lie_on_their_grid():
         (SamplerSettings("uniform", per_scan=0), "per_scan is 0"),
         (SamplerSettings("uniform", per_scan=4, clip_length=5), "clip_length is 5"),
         (SamplerSettings("uniform", clip_step_s=-1.0), "clip_step_s is -1"),
-        (SamplerSettings("stride"), "exactly one of"),
-        (SamplerSettings("stride", every=2, every_s=0.1), "exactly one of"),
+        (SamplerSettings("stride", every=2, every_s=0.1), "no more than one of"),
+        (SamplerSettings("stride", per_scan=4, clip_length=5), r"more than frames.per_scan \(4\)"),
         (SamplerSettings("stride", every_s=float("nan")), "every_s is nan"),
-        (SamplerSettings("stride", every=2, frames=100), "exactly one of"),
+        (SamplerSettings("stride", every=2, frames=100), "no more than one of"),
         (SamplerSettings("random", frames=0), "frames.frames is 0"),
         (SamplerSettings("random", frames=3, clip_length=5), r"more than frames.frames \(3\)"),
         (SamplerSettings("diverse", scans=0), "frames.scans is 0"),
@@ -236,6 +237,7 @@ def test_with_fewer_frames_than_scans_some_scans_give_none():
         SamplerSettings("random", per_scan=20, clip_length=2),
         SamplerSettings("random", frames=50, clip_length=3),
         SamplerSettings("stride", frames=50),
+        SamplerSettings("stride", per_scan=20, clip_length=2),
     ],
     ids=str,
 )
@@ -256,6 +258,16 @@ def test_stride_by_budget_takes_the_smallest_step_that_fits(clip_length):
             sample(cohort, SamplerSettings("stride", every=every, clip_length=clip_length)) for every in range(1, 260)
         ]
         np.testing.assert_array_equal(kept, next(rows for rows in steps if len(rows) <= frames))
+
+
+@pytest.mark.parametrize("settings", [{}, {"clip_length": 3}, {"clip_length": 3, "clip_step_s": 0.1}], ids=str)
+def test_stride_by_frames_of_a_scan_takes_each_scans_own_smallest_step_that_fits(settings):
+    cohort = {"a": EVEN, "b": UNEVEN, "c": EVEN[:100], "d": EVEN[:9], "e": EVEN[:1]}
+    for per_scan in (3, 4, 9, 33, 125, 249, 250, 1000):
+        kept = chosen_by_scan(cohort, SamplerSettings("stride", per_scan=per_scan, **settings))
+        for scan, times in cohort.items():
+            steps = (keep(times, SamplerSettings("stride", every=every, **settings)) for every in range(1, 260))
+            assert kept[scan] == next(rows.tolist() for rows in steps if len(rows) <= per_scan)
 
 
 def test_a_budget_that_no_stride_keeps_is_refused():

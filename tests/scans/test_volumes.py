@@ -87,6 +87,10 @@ def test_a_torn_file_is_refused(tmp_path: Path):
     path.write_text(path.read_text().replace("= a.raw", "= ../a.raw"))
     with pytest.raises(UnreadableScan, match="no such file beside it"):
         open_scan(path)
+    path = write_metaimage(tmp_path / "line.mhd", FRAMES, (1, 1))
+    path.write_text(path.read_text().replace("DimSize = 9 7 5", "DimSize = 315"))
+    with pytest.raises(UnreadableScan, match=r"has the dimensions \[315\]"):
+        open_scan(path)
     (tmp_path / "text.gz").write_bytes(gzip.compress(b"nothing of use"))
     with pytest.raises(UnreadableScan):
         open_scan(tmp_path / "text.gz")

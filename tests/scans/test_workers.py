@@ -7,13 +7,13 @@ import time
 import pytest
 
 from ssl_zoo.errors import UserError
-from ssl_zoo.scans.workers import in_process, processes
+from ssl_zoo.scans.workers import Died, in_process, processes
 
 DIE = "__import__('os').kill(__import__('os').getpid(), {})"
 
 
-def name_it(task: str, reason: str) -> str:
-    return f"lost {task[:10]}: {reason}"
+def name_it(task: str, how: Died) -> str:
+    return f"lost {task[:10]}: {how}"
 
 
 def test_results_come_in_the_order_of_the_tasks():
@@ -66,6 +66,12 @@ def test_leaving_does_not_wait_for_work_that_is_under_way():
     with processes(2, 2) as mapper:
         assert next(mapper(eval, ["1", "__import__('time').sleep(60)"], name_it)) == 1
     assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_less_than_one_process_is_refused(workers):
+    with pytest.raises(UserError, match=f"{workers} processes cannot"), processes(workers, 3):
+        pass
 
 
 def test_processes_that_cannot_start_are_told_of_and_not_taken_for_broken_scans(monkeypatch):

@@ -137,6 +137,14 @@ def test_a_plane_is_found_where_a_run_of_accepted_frames_lasts_long_enough():
     assert (one.frame, one.seconds) == (None, 0.0)
 
 
+def test_the_one_frame_of_a_still_counts_however_short_it_is():
+    probabilities, still = np.array([[0.9, 0.1]]), np.zeros(1)
+    four, three = findings(probabilities, np.ones(1, bool), still, ["A", "B"])
+    assert (four.frame, four.found, four.seconds) == (0, True, 0.0)
+    assert not three.found
+    assert not any(finding.found for finding in findings(probabilities, np.zeros(1, bool), still, ["A", "B"]))
+
+
 def test_runs_and_durations():
     assert runs_of(np.array([1, 1, 0, 1], bool)) == [(0, 2), (3, 4)]
     assert runs_of(np.zeros(3, bool)) == []

@@ -18,12 +18,11 @@ from torch import Tensor, nn
 from ssl_zoo.analysis.explain.layers import MapLayer
 from ssl_zoo.errors import UserError, unknown
 from ssl_zoo.transfer.classifier import Classifier
-from ssl_zoo.transfer.features import to_batch
+from ssl_zoo.transfer.features import images_at_once, to_batch
 
 TECHNIQUES = {"grad_cam": "Grad-CAM", "score_cam": "Score-CAM", "eigen_cam": "EigenCAM"}
 WITHOUT_CLASS = ("eigen_cam",)  # whose map is the same for every class
 CHANNELS_AT_ONCE = 32  # masked images that Score-CAM holds at a time
-VALUES_AT_ONCE = 6_000_000  # pixels x channels: 32 images of 224, one of 1024 (0.8 GB for SAM's global attention)
 
 
 def check_techniques(names: list[str]) -> None:
@@ -46,11 +45,6 @@ def class_map(classifier: Classifier, layer: MapLayer, image: np.ndarray, target
     if not np.isfinite(found).all():
         raise FloatingPointError(f"{technique}: the map holds NaN or infinity: the network's weights are not usable")
     return np.asarray(found, dtype=np.float32)
-
-
-def images_at_once(values: int) -> int:
-    """How many images of `values` pixels x channels a network is given at a time."""
-    return max(1, min(CHANNELS_AT_ONCE, VALUES_AT_ONCE // values))
 
 
 class _Logit:
@@ -84,7 +78,7 @@ def _techniques() -> dict[str, Any]:
             del target_layer, grads
             kept = list(self.activations_and_grads.activations)
             channels, size = activations.shape[1], input_tensor.shape[-1]
-            at_once = images_at_once(input_tensor[0].numel())
+            at_once = images_at_once(self.model.encoder, CHANNELS_AT_ONCE)
             scores = []
             with torch.no_grad():
                 for start in range(0, channels, at_once):

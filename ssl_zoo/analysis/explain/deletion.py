@@ -14,7 +14,6 @@ import torch
 from scipy import integrate, ndimage
 from torch import nn
 
-from ssl_zoo.analysis.explain.cams import images_at_once
 from ssl_zoo.transfer.classifier import Classifier
 
 STEPS = 16  # parts in which an image is blurred away
@@ -54,9 +53,7 @@ def deletion(
     generator = np.random.default_rng(seed)
     orders = [_order(found, generator)]
     orders += [_order(_upsampled(generator.random(grid), found.shape), generator) for _ in range(ORDERS)]
-    card = classifier.encoder.card
-    at_once = images_at_once(card.size**2 * card.channels)
-    curves = [classifier.predict(blurred_away(image, order), at_once)[:, target] for order in orders]
+    curves = [classifier.predict(blurred_away(image, order))[:, target] for order in orders]
     return Deletion(curves[0], np.mean(curves[1:], axis=0))
 
 

@@ -25,7 +25,7 @@ def size_and_diversity(points: pd.DataFrame, fits: pd.DataFrame, baseline: float
 
     `points` and `fits` come from `analysis.size_and_diversity`. A point is a store under one method, the mean of its
     pre-training seeds, with a whisker from the lowest to the highest; the line is the regression on that predictor
-    alone with its 95 % band over stores. `baseline`: macro-F1 of the untrained network.
+    alone with its 95 % band over stores, as they drew their scans. `baseline`: macro-F1 of the untrained network.
     """
     methods = [str(method) for method in dict.fromkeys(points["method"])]
     with styled():
@@ -51,7 +51,7 @@ def size_and_diversity(points: pd.DataFrame, fits: pd.DataFrame, baseline: float
         ]
         labels = [LABELS.get(method, method) for method in methods]
         handles.append(Line2D([], [], color=INK))
-        labels.append("regression, with 95 % band over stores")
+        labels.append("regression, 95 % band over stores, not draws of scans")
         if baseline is not None:
             handles.append(Line2D([], [], color=MUTED, linestyle=(0, (2, 2))))
             labels.append("untrained (random)")

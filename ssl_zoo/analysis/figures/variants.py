@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -25,7 +26,8 @@ from ssl_zoo.analysis.style import (
 )
 
 COLUMNS = 4
-STEP = 0.085  # by which neighbouring variants are moved apart, in units of the logarithm of the fraction
+STEP = 0.085  # by which neighbouring variants are moved apart, in units of the logarithm of the fraction, at most
+SPREAD = 0.6  # of the way to the next fraction may be taken by all variants of one
 
 Family = tuple[str, str]  # what variants have in common: the method in words, and the backbone
 
@@ -96,10 +98,18 @@ def _panel(
     for start, look in starts.items():
         if look.baseline and start[1] == group[0][1]:
             draw_curve(axis, pick(rows, init=start[0], backbone=start[1]), column, bounds, look, mode, band=0.13)
+    step = _step(rows["fraction"].unique().tolist(), len(group))
     for index, start in enumerate(group):
-        shift = STEP * (index - (len(group) - 1) / 2)
+        shift = step * (index - (len(group) - 1) / 2)
         curve = pick(rows, init=start[0], backbone=start[1])
         draw_curve(axis, curve, column, bounds, starts[start], mode, shift=shift)
+
+
+def _step(fractions: list[float], variants: int) -> float:
+    """How far neighbouring variants are moved apart: the points of one fraction stay clear of those of the next."""
+    logs = sorted(map(math.log, fractions))
+    gap = min((high - low for low, high in pairwise(logs)), default=math.inf)
+    return min(STEP, SPREAD * gap / max(1, variants - 1))
 
 
 def variant_legend(figure: Figure, starts: Starts, shown: Sequence[Start], *, baseline: bool = False) -> None:
@@ -121,7 +131,9 @@ def variant_legend(figure: Figure, starts: Starts, shown: Sequence[Start], *, ba
         look = Look("#7A7A7A", ".", "", "", "", baseline=True)
         handles.append(Line2D([], [], color=look.colour, linestyle=look.line("linear"), marker=look.marker))
         labels.append("untrained (random)")
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(6, max(1, len(labels))), handlelength=2.8)
+    wide = 0.6 + 0.07 * max(map(len, labels), default=0)  # of an entry, in inches
+    columns = max(1, min(6, len(labels), int(figure.get_figwidth() / wide)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=2.8)
 
 
 def mode_legend(figure: Figure, modes: Sequence[str]) -> None:

@@ -18,9 +18,10 @@ def stride(candidates: Candidates, settings: SamplerSettings) -> np.ndarray:
 
     Law: `every=n` keeps frames 0, n, 2n, ...; `every_s=t` keeps, for k = 0, 1, 2, ..., the first frame at or
     after k·t seconds from the start (a frame that answers for several k is kept once). Each kept frame brings
-    the `clip_length - 1` frames that follow it in the run's spacing. `frames=b` keeps what `every=n` keeps with the
-    smallest n, the same for all scans, by which that is at most b frames; UserError where each scan's first run is
-    more already.
+    the `clip_length - 1` frames that follow it in the run's spacing. Without either, `per_scan=b` keeps of each scan
+    what `every=n` keeps with the scan's own smallest n by which that is at most b frames; `frames=b` keeps what
+    `every=n` keeps with the smallest n, the same for all scans, by which that is at most b frames of the store;
+    UserError where each scan's first run is more already.
     """
     if settings.frames is None:
         return _strides(candidates, settings)
@@ -48,10 +49,12 @@ def _strides(candidates: Candidates, settings: SamplerSettings) -> np.ndarray:
 
 
 def _stride(times: np.ndarray, settings: SamplerSettings) -> np.ndarray:
-    if settings.every is not None:
+    if settings.every_s is not None:
+        anchors = every_seconds(times, settings.every_s)
+    elif settings.every is not None:
         anchors = np.arange(0, len(times), settings.every)
     else:
-        anchors = every_seconds(times, float(settings.every_s or 0))
+        return _smallest_stride(times, settings)
     if settings.clip_length == 1:
         return anchors
     runs = [anchors]
@@ -64,6 +67,14 @@ def _stride(times: np.ndarray, settings: SamplerSettings) -> np.ndarray:
             following = np.maximum(np.searchsorted(times, target), last + 1)
         runs.append(following[following < len(times)])
     return np.unique(np.concatenate(runs))
+
+
+def _smallest_stride(times: np.ndarray, settings: SamplerSettings) -> np.ndarray:
+    """What `per_scan` allows of one scan; `clip_length`, which is no more, always fits."""
+    every = max(1, -(-len(times) // settings.per_scan))  # by the first frames of the runs alone: no smaller n can fit
+    while len(kept := _stride(times, dataclasses.replace(settings, every=every))) > settings.per_scan:
+        every += 1
+    return kept
 
 
 def _grid(scan: Candidates, settings: SamplerSettings) -> np.ndarray:

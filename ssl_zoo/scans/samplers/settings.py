@@ -16,7 +16,7 @@ class SamplerSettings:
     """What is kept of the scans. Every sampler reads the budget, `clip_length`, `clip_step_s`, `scans` and `seed`.
 
     The budget is `frames`, the number of frames in the whole store, or else `per_scan`, the number from each scan.
-    `stride` alone has a step for its budget: `every` frames, or `every_s` seconds, or the one that `frames` allows.
+    `stride` may have a step instead: `every` frames, or `every_s` seconds.
     """
 
     sampler: str = "uniform"
@@ -47,12 +47,14 @@ class SamplerSettings:
         if self.seed < 0:
             raise UserError(f"frames.seed is {self.seed}; it must be 0 or more")
         if self.sampler == "stride":
-            if sum(given is not None for given in (self.every, self.every_s, self.frames)) != 1:
+            given = sum(given is not None for given in (self.every, self.every_s, self.frames))
+            if given > 1:
                 raise UserError(
-                    "sampler 'stride' needs exactly one of frames.every (frames), frames.every_s (seconds) and "
+                    "sampler 'stride' takes no more than one of frames.every (frames), frames.every_s (seconds) and "
                     "frames.frames (frames in the store)"
                 )
-            return
+            if given:
+                return
         key, budget = ("per_scan", self.per_scan) if self.frames is None else ("frames", self.frames)
         if self.clip_length > budget:
             raise UserError(f"frames.clip_length is {self.clip_length}, more than frames.{key} ({budget})")

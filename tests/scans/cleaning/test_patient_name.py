@@ -7,6 +7,12 @@ import pytest
 from PIL import Image, ImageDraw
 
 from ssl_zoo.scans.cleaning import CleaningSettings, look
+from ssl_zoo.scans.frames import build_store
+from ssl_zoo.scans.reader import open_scan
+from ssl_zoo.scans.samplers import SamplerSettings
+from ssl_zoo.scans.scaling import Scaler, fit_box
+from ssl_zoo.scans.sector_cut import look_over
+from ssl_zoo.scans.table import read_scans
 from tests.scans.cleaning.screens import font, read_video, write_video
 
 NAME = "Muster E."
@@ -81,6 +87,44 @@ def test_a_planted_name_is_gone_from_every_frame(phantom, compressed, tmp_path):
     untouched &= ~back(found, found.overlays).astype(bool)
     np.testing.assert_array_equal(cleaned[:, untouched], planted[:, untouched])
     assert back(found, found.overlays).astype(bool).sum() < 0.06 * truth.sum()
+
+
+def unfitted(square: np.ndarray, found) -> np.ndarray:
+    """A stored frame, letterboxed in its square, at its place and size on the screen, [256, 256]."""
+    height, width = found.sector.shape
+    across, down = fit_box(width, height, len(square))
+    top, left = (len(square) - down) // 2, (len(square) - across) // 2
+    return back(found, Scaler(width, height, 1)(square[top : top + down, left : left + across]))
+
+
+def test_a_planted_name_is_in_a_store_that_is_not_cleaned_and_gone_from_one_that_is(phantom, tmp_path):
+    clean, _ = phantom
+    names = [drawn(at) for at in (BESIDE, ACROSS, INSIDE)]
+    planted = np.maximum(clean, np.maximum.reduce(names))
+    (tmp_path / "scans").mkdir()
+    path = write_video(tmp_path / "scans/muster.mp4", np.repeat(planted[..., None], 3, -1))
+    every = SamplerSettings("stride", every=1)
+    stores = [
+        build_store(
+            read_scans(tmp_path / "scans"),
+            tmp_path / ("cleaned" if cleaning else "plain"),
+            sampler=every,
+            size=256,
+            workers=1,
+            cleaning=cleaning,
+            progress=False,
+        )
+        for cleaning in (None, CleaningSettings(black=False, frozen=False, split_screen=False))
+    ]
+    plain, cleaned = (store.batch(np.arange(len(planted))) for store in stores)
+    assert plain.shape == cleaned.shape == planted.shape
+    found = look_over(open_scan(path), CleaningSettings())
+    screens = np.stack([unfitted(square, found) for square in cleaned])
+    for name in names:
+        assert likeness(plain.mean(0), name) > 0.8
+        assert likeness(screens.mean(0), name) < max(0.3, likeness(clean.mean(0), name) + 0.1)
+        assert max(likeness(screen, name) for screen in screens) < 0.45
+        assert all(likeness(frame, name) > 0.6 for frame in plain)
 
 
 def test_the_name_stays_where_the_steps_are_switched_off(phantom):
