@@ -206,12 +206,12 @@ def _exams(planes: pd.DataFrame, failed: Sequence[str]) -> pd.DataFrame:
     order = list(dict.fromkeys(planes["plane"]))
     rows = []
     for patient in sorted({*planes["patient_id"], *failed}):
-        own = planes[planes["patient_id"] == patient]
+        own = planes.loc[planes["patient_id"] == patient]
         found = set(own.loc[own["found"], "plane"])
         rows.append(
             {
                 "patient_id": patient,
-                "scans": own["scan_id"].nunique(),
+                "scans": len(set(own["scan_id"])),
                 "unreadable": failed.count(patient),
                 "found": "; ".join(plane for plane in order if plane in found),
                 "missing": "; ".join(plane for plane in order if plane not in found),

@@ -246,7 +246,7 @@ def _write_planes(experiment: Experiment, planes: Planes, splits: list[Split], *
         "channels": frames.channels,
         "splits": record["hash"],
         "by_image": planes.by_image,
-        "table": fingerprint([list(table.columns), table.astype(str).to_numpy().tolist()]),
+        "table": fingerprint(table.to_csv(index=False)),
     }
     if planes.sector != KEEP:
         meta["sector"] = planes.sector
