@@ -114,7 +114,7 @@ def test_the_fingerprint_does_not_change_with_a_column_that_decides_no_number(ta
     assert read_planes(table(rows)).fingerprint == first
 
 
-@pytest.mark.parametrize("place", [0, 5, 50_000, 99_999])
+@pytest.mark.parametrize("place", [0, 30_000, 50_000, 99_999])
 def test_the_fingerprint_changes_with_any_byte_of_a_large_image(table, tmp_path: Path, place):
     path, image = table(TWO), tmp_path / "images/a.png"
     content = bytearray(np.random.default_rng(0).bytes(100_000))
