@@ -1,10 +1,13 @@
 """What do many small fine-tuning cells cost in the grid, and what as a script each?
 
 A study of 100 cells (5 label fractions x 20 seeds, an untrained network, 30 steps of 32 images of 64 pixels) is
-evaluated by `ssl-zoo evaluate`, whose start and whose decoding of 1,000 PNG files count too. The same cells run as
-separate processes, as many at a time as there are cores and with one thread each, with a DataLoader over the PNG files
-(`png_way.py`). They cost the same whatever their seed: every fifth of them is run, four of each fraction, and the time
-of all is taken in proportion; the row says so. Both sides compute in the same number format.
+evaluated by `ssl-zoo evaluate --no-report`, whose start and whose decoding of 1,000 PNG files count too. The same cells
+run as separate processes, as many at a time as there are cores and with one thread each, with a DataLoader over the PNG
+files (`png_way.py`). They cost the same whatever their seed: every fifth of them is run, four of each fraction, and the
+time of all is taken in proportion; the row says so. Both sides compute in the same number format.
+
+The files are 256 pixels wide and high, as those of the phantom, or 800, which is as many pixels as the 959 x 661 of the
+public data set FETAL_PLANES_DB: a script decodes each as often as it is drawn.
 
 Measured: seconds by the clock for each cell, and those of all cores, which hardly change when other programs want them.
 
@@ -36,23 +39,23 @@ from ssl_zoo.training.precision import resolve_precision
 
 BAR = 2.0  # times faster than the processes, on two cores
 ROOT = Path(__file__).resolve().parents[2]
-SIDE = 256  # pixels of the PNG files, those of the phantom
+DRAWN, SIDES = 256, (256, 800)  # pixels of the pictures as they are made up, and of the PNG files
 SIZE, BATCH, BACKBONE = 64, 32, "resnet10t"
 CLASSES = ("4CH", "LVOT", "RVOT", "3VV", "3VT")
 FRACTIONS = (0.1, 0.25, 0.5, 0.75, 1.0)
 EVERY = 5  # of the cells, one is run as a process
 
 
-def write_planes(folder: Path, patients: int) -> Path:
+def write_planes(folder: Path, patients: int, side: int) -> Path:
     """`planes.csv` and its PNG files: two images of each class for each patient. What they show does not matter."""
     (folder / "images").mkdir(parents=True)
     lines = ["image,label,patient_id"]
     for number in range(2 * len(CLASSES) * patients):
         if number % PICTURES == 0:
-            pictures = sector_pictures(SIDE, seed=number)  # no two files alike, or the audit would refuse them
+            pictures = sector_pictures(DRAWN, seed=number)  # no two files alike, or the audit would refuse them
         patient, k = divmod(number, 2 * len(CLASSES))
         name = f"images/{patient:03d}-{k}.png"
-        Image.fromarray(pictures[number % PICTURES]).save(folder / name)
+        Image.fromarray(pictures[number % PICTURES]).resize((side, side), Image.Resampling.BICUBIC).save(folder / name)
         lines.append(f"{name},{CLASSES[k % len(CLASSES)]},P{patient:03d}")
     (folder / "planes.csv").write_text("\n".join(lines) + "\n")
     return folder / "planes.csv"
@@ -125,20 +128,16 @@ def _children_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def main(arguments: list[str] | None = None) -> None:
-    options = parser(__doc__)
-    options.add_argument("--steps", type=int, help="of each cell (default: 30)")
-    options.add_argument("--seeds", type=int, help="five cells for each (default: 20)")
-    given = options.parse_args(arguments)
-    start(given)
-    fractions, seeds, every, patients = ((1.0,), 2, 2, 8) if given.quick else (FRACTIONS, 20, EVERY, 100)
-    steps, seeds = given.steps or (2 if given.quick else 30), given.seeds or seeds
-    cores, before = given.threads, load()
+def measured(
+    side: int, *, fractions: tuple[float, ...], seeds: int, every: int, patients: int, steps: int, cores: int
+) -> dict[str, Any]:
+    """The row of one size of files: the study, and every n-th of its cells as a process."""
+    before = load()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        path = write_experiment(folder, write_planes(folder / "planes", patients), fractions, seeds, steps)
-        evaluate = [sys.executable, "-m", "ssl_zoo", "evaluate", str(path), f"compute.workers={cores}", "--quiet"]
-        ours = timed([evaluate], 1)
+        path = write_experiment(folder, write_planes(folder / "planes", patients, side), fractions, seeds, steps)
+        command = [sys.executable, "-m", "ssl_zoo", "evaluate", str(path), f"compute.workers={cores}"]
+        ours = timed([[*command, "--quiet", "--no-report"]], 1)
         study = open_study(load_experiment(path).run_folder)
         tasks = tasks_of(study, steps)
         done = len(list((study.run / "cells").glob("*.npz")))
@@ -153,8 +152,8 @@ def main(arguments: list[str] | None = None) -> None:
         theirs = timed(commands, cores)
     per_cell = [seconds / len(tasks) for seconds in ours]
     per_process = [seconds / len(chosen) for seconds in theirs]
-    row = {
-        "case": f"{len(tasks)} cells of {steps} steps, {BACKBONE}, {SIZE} px, batch {BATCH}",
+    return {
+        "case": f"{len(tasks)} cells of {steps} steps, {BACKBONE}, {SIZE} px, batch {BATCH}; files of {side} px",
         "cells": len(tasks),
         "processes": len(chosen),  # measured; all would take in proportion
         "speedup": round(per_process[0] / per_cell[0], 2),
@@ -166,13 +165,35 @@ def main(arguments: list[str] | None = None) -> None:
         "bar": BAR,
         "load_before": before,
     }
-    print(
-        f"{row['case']}: {row['seconds_per_cell']:.2f} s a cell, {row['seconds_per_process']:.2f} s a process "
-        f"({len(chosen)} of {len(tasks)} measured): {row['speedup']:.2f} x faster, {row['core_speedup']:.2f} x in core "
-        f"seconds (bar: {BAR})",
-        flush=True,
-    )
-    write_rows(given, "finetuning", [row])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parser(__doc__)
+    options.add_argument("--steps", type=int, help="of each cell (default: 30)")
+    options.add_argument("--seeds", type=int, help="five cells for each (default: 20)")
+    options.add_argument("--sides", type=int, nargs="+", help="pixels of the PNG files (default: 256 800)")
+    given = options.parse_args(arguments)
+    start(given)
+    fractions, seeds, every, patients = ((1.0,), 2, 2, 8) if given.quick else (FRACTIONS, 20, EVERY, 100)
+    rows = []
+    for side in given.sides or (SIDES[:1] if given.quick else SIDES):
+        row = measured(
+            side,
+            fractions=fractions,
+            seeds=given.seeds or seeds,
+            every=every,
+            patients=patients,
+            steps=given.steps or (2 if given.quick else 30),
+            cores=given.threads,
+        )
+        print(
+            f"{row['case']}: {row['seconds_per_cell']:.2f} s a cell, {row['seconds_per_process']:.2f} s a process "
+            f"({row['processes']} of {row['cells']} measured): {row['speedup']:.2f} x faster, "
+            f"{row['core_speedup']:.2f} x in core seconds (bar: {BAR})",
+            flush=True,
+        )
+        rows.append(row)
+    write_rows(given, "finetuning", rows)
 
 
 if __name__ == "__main__":
