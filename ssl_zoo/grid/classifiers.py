@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from ssl_zoo.errors import UserError, unknown
-from ssl_zoo.files import read_json
 from ssl_zoo.grid.audit import name_space
-from ssl_zoo.grid.cells import describe, read_cell
+from ssl_zoo.grid.cells import describe, finished, read_cell
 from ssl_zoo.grid.finetuning import train_classifier
 from ssl_zoo.grid.plan import Cell, make_plan
 from ssl_zoo.grid.plane_images import as_seen_by
+from ssl_zoo.grid.prediction_files import read_predictions
 from ssl_zoo.grid.study import Study
 from ssl_zoo.grid.work import build_encoder, cached_features
 from ssl_zoo.planes.splits import nested_subset
@@ -50,7 +49,9 @@ def choose_cells(
     Without more said these are the cells with most labels of the first fold and seed, of every encoder (the first
     pre-training seed). Raises UserError for a name that the run does not have, and where no cell is finished.
     """
-    done = [cell for cell in make_plan(study).cells if _is_done(study.run, cell)]
+    cells = make_plan(study).cells
+    keys_done, _ = finished(study.run, cells)
+    done = [cell for cell in cells if cell.key in keys_done]
     if not done:
         raise UserError(f"{study.run}: no cell is finished; run the experiment first")
     if keys:
@@ -105,7 +106,7 @@ def classifier_of(
         tell(f"{named(cell)}: trained again from its seed (took {record.get('seconds', 0):.0f} s)")
     classifier = refit(study, cell, device)
     apart = disagreement(study, cell, classifier)
-    if apart is not None and apart > SAME:
+    if apart > SAME:
         tell(f"{named(cell)}: the refitted classifier differs from the cell's predictions by up to {apart:.2f}")
     classifier.about["largest_difference"] = apart
     classifier.save(folder)
@@ -147,13 +148,9 @@ def refit(study: Study, cell: Cell, device: str = "cpu") -> Classifier:
     return Classifier(tuned.encoder, tuned.head.weight, tuned.head.bias, planes.classes, about).to(device)
 
 
-def disagreement(study: Study, cell: Cell, classifier: Classifier) -> float | None:
-    """The largest difference to the cell's own probabilities over some test images; None without predictions."""
-    path = study.run / "cells" / f"{cell.key}.npz"
-    if not path.is_file():
-        return None
-    with np.load(path) as saved:
-        rows, probabilities = saved["rows"], saved["probabilities"]
+def disagreement(study: Study, cell: Cell, classifier: Classifier) -> float:
+    """The largest difference to the cell's own probabilities over some test images."""
+    rows, probabilities = read_predictions(study.run, cell.key)
     images = as_seen_by(study, cell.init).images
     some = np.unique(np.linspace(0, len(rows) - 1, min(CHECKED, len(rows))).round().astype(int))
     return float(np.abs(classifier.predict(images[rows[some]]) - probabilities[some]).max())
@@ -173,11 +170,6 @@ def device_for(study: Study) -> str:
 def named(cell: Cell) -> str:
     """A cell in words, for people: "byol, linear"."""
     return f"{cell.init.name} ({cell.init.backbone}), {cell.mode}"
-
-
-def _is_done(run: Path, cell: Cell) -> bool:
-    path = run / "cells" / f"{cell.key}.json"
-    return path.is_file() and "error" not in read_json(path)
 
 
 def _of_key(cells: list[Cell], key: str) -> list[Cell]:

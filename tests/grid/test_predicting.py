@@ -139,10 +139,10 @@ def test_wrong_use_is_one_sentence_and_writes_nothing(run, tmp_path, monkeypatch
 
 
 def test_a_pair_of_init_and_mode_that_is_not_finished_is_named_with_those_that_are(run, tmp_path, monkeypatch):
-    def done(run, cell):
-        return (cell.init.name, cell.mode) != ("random", "finetune")
+    def done(run, cells):
+        return {cell.key for cell in cells if (cell.init.name, cell.mode) != ("random", "finetune")}, {}
 
-    monkeypatch.setattr("ssl_zoo.grid.classifiers._is_done", done)
+    monkeypatch.setattr("ssl_zoo.grid.classifiers.finished", done)
     scan = write_scan(tmp_path / "scan.npy", "dark")
     result = predict(run, tmp_path / "out", scan, "--init", "random", "--mode", "finetune")
     assert isinstance(result.exception, UserError)
