@@ -154,6 +154,7 @@ def probe(rows: list[Row]) -> list[str]:
         "bar": "{bar}",
         "in core seconds": "{core_speedup:.1f}",
         "without equal subsets": "{distinct_core_speedup:.1f}",
+        "a single encoder": "{alone_speedup:.1f}",
         "seconds": "{seconds:.1f}",
         "the loop's, s": "{loop_s:.0f}",
         "cells that the loop did": "{loop_cells}",

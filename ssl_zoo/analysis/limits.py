@@ -59,10 +59,13 @@ def limits_of(
             " predictions together. The networks of two folds learnt from overlapping patients, which the intervals"
             " leave out, as they hold the networks fixed."
         )
+    if (unlike := _unlike_tests(table)) is not None:
+        limits.append(unlike)
     cells = results.groupby(["init", "backbone", "mode", "fraction", "cohort"]).size()
     if cells.min() != cells.max():
         limits.append(
-            f"The grid is uneven: points rest on {cells.min()} to {cells.max()} cells. Gains use shared cells only."
+            f"The grid is uneven: points rest on {cells.min()} to {cells.max()} cells. Gains use shared cells only;"
+            " curves and labels saved take all cells of each init."
         )
     elif cells.max() == 1:
         limits.append("Every point rests on one cell (one seed, one fold); its spread over seeds is not known.")
@@ -94,6 +97,19 @@ def limits_of(
     else:
         limits.append("Methods ran with one setting each, without a search per method: another might suit one better.")
     return limits
+
+
+def _unlike_tests(table: pd.DataFrame) -> str | None:
+    """That modes were tested on more patients than others, as where one of several folds was fine-tuned; or None."""
+    for cohort, rows in table.groupby("cohort", sort=False):
+        patients = rows.groupby("mode", sort=False)["n_test_patients"].max()
+        if patients.nunique() > 1:
+            counts = words([f"{mode_label(str(mode))} on {count}" for mode, count in patients.items()])
+            return (
+                f"Modes were not tested on the same patients (cohort {cohort}: {counts}). Compare inits within a mode;"
+                " a difference between modes is also one between their patients."
+            )
+    return None
 
 
 def _on_several(run: Run) -> str | None:

@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ import numpy as np
 from ssl_zoo.planes.splits import nested_subset
 from ssl_zoo.transfer.neighbours import fit_neighbours, fit_prototypes
 from ssl_zoo.transfer.probe import LAMBDAS, Subset, batches, fit_probes
+from ssl_zoo.transfer.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from ssl_zoo.grid.inits import Init
@@ -72,8 +74,8 @@ def probe_cells(
         levels = len(study.experiment.transfer.linear.lambdas or LAMBDAS)
         together = batches(sizes, features.shape[1], len(study.planes.classes), levels, device)
         others = [[one] for one in drawn if one[0].mode != "linear"]
-        for batch in [[one for place in places for one in linear[place]] for places in together] + others:
-            yield _batch(study, batch, features, device)
+        work = [[one for place in places for one in linear[place]] for places in together] + others
+        yield from side_by_side(partial(_batch, study, features, device), work, device)
 
 
 def _by_encoder(cells: Sequence[Cell]) -> list[list[Cell]]:
@@ -90,7 +92,7 @@ def _rows(study: Study, cell: Cell) -> tuple[np.ndarray, np.ndarray]:
     return nested_subset(study.planes, split.train, cell.fraction, cell.seed), split.test
 
 
-def _batch(study: Study, batch: list[Drawn], features: np.ndarray, device: str) -> list[Probed]:
+def _batch(study: Study, features: np.ndarray, device: str, batch: list[Drawn]) -> list[Probed]:
     """Cells of one mode. Where one of several breaks the batch, each is tried by itself."""
     started = time.monotonic()
     try:
@@ -98,7 +100,7 @@ def _batch(study: Study, batch: list[Drawn], features: np.ndarray, device: str) 
     except Exception as error:  # whatever it is, it is this cell's result, and told at the end
         if len(batch) == 1:
             return [_failed(batch[0][0], error)]
-        return [probed for one in batch for probed in _batch(study, [one], features, device)]
+        return [probed for one in batch for probed in _batch(study, features, device, [one])]
     seconds = (time.monotonic() - started) / len(batch)
     return [
         Probed(cell, rows, tested, probabilities, notes, seconds)

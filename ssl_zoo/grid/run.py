@@ -58,6 +58,8 @@ def work_off(
     workers: list[Worker] = []
     try:
         while not queue.is_over() or any(worker.job for worker in workers):
+            for worker in list(workers):  # first, so that who is done is given the next job before anybody waits
+                _hear(study, worker, workers, queue, bar)
             for job, error in queue.take_blocked():
                 fail(study, job, error)
                 bar.end(job, "blocked")
@@ -71,11 +73,10 @@ def work_off(
                 workers.append(Worker(study, slot, devices[slot]))
                 workers[-1].start(left_of(study, job))
                 bar.begin(job)
-            for worker in list(workers):
-                _hear(study, worker, workers, queue, bar)
-            wait([end for worker in workers if worker.job for end in worker.waitables], timeout=1.0)
-            if not any(worker.job for worker in workers):
-                time.sleep(0.0 if queue.is_over() else 0.2)  # the jobs that are left are with others
+            if ends := [end for worker in workers if worker.job for end in worker.waitables]:
+                wait(ends, timeout=1.0)
+            elif not queue.is_over():
+                time.sleep(0.2)  # the jobs that are left are with others
     except (SystemExit, KeyboardInterrupt):
         jobs = [worker.job for worker in workers if worker.job]
         _save_places(workers)

@@ -13,6 +13,7 @@ from ssl_zoo.analysis.limits import limits_of
 from ssl_zoo.analysis.report import write_report
 from ssl_zoo.analysis.reproduce import machines, versions
 from ssl_zoo.analysis.run_folder import read_run
+from ssl_zoo.analysis.statistics import estimate
 from ssl_zoo.training.versions import versions as installed
 
 CPU = {"device": "cpu", "processor": "EPYC", "precision": "fp32", "versions": {"Python": "3.11", "torch": "2.9+cpu"}}
@@ -37,7 +38,8 @@ def record(run: Path, cells: list[str], mode: str, computed: dict | None, **note
 
 def limits(run: Path) -> str:
     read = read_run(run)
-    return " ".join(limits_of(read, read.results, budgets_differ=False, tuned=False))
+    table = estimate(read.results, read.predictions, replicates=10).table
+    return " ".join(limits_of(read, table, budgets_differ=False, tuned=False))
 
 
 def test_numbers_are_told_with_the_machines_and_versions_that_computed_them(run: Path) -> None:

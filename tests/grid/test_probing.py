@@ -197,3 +197,19 @@ def test_a_setting_moves_the_keys_of_its_own_mode_alone(study_of):
     assert {place[0] for place in plain if plain[place] != other[place]} == {"knn"}
     other = keys("transfer.linear.lambdas=[0.1]")
     assert {place[0] for place in plain if plain[place] != other[place]} == {"linear"}
+
+
+def test_on_several_threads_the_numbers_are_those_of_one(frozen_study):
+    study, cells = frozen_study
+    do(study, cells)
+    alone = predictions(study, cells)
+    for cell in cells:
+        (study.run / "cells" / f"{cell.key}.npz").unlink()
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        do(study, cells)
+    finally:
+        torch.set_num_threads(before)
+    together = predictions(study, cells)
+    assert all(np.array_equal(alone[key], together[key]) for key in alone)
