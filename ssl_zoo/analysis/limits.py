@@ -102,9 +102,9 @@ def limits_of(
 def _unlike_tests(table: pd.DataFrame) -> str | None:
     """That modes were tested on more patients than others, as where one of several folds was fine-tuned; or None."""
     for cohort, rows in table.groupby("cohort", sort=False):
-        patients = rows.groupby("mode", sort=False)["n_test_patients"].max()
-        if patients.nunique() > 1:
-            counts = words([f"{mode_label(str(mode))} on {count}" for mode, count in patients.items()])
+        patients = {str(mode): int(own["n_test_patients"].max()) for mode, own in rows.groupby("mode", sort=False)}
+        if len(set(patients.values())) > 1:
+            counts = words([f"{mode_label(mode)} on {count}" for mode, count in patients.items()])
             return (
                 f"Modes were not tested on the same patients (cohort {cohort}: {counts}). Compare inits within a mode;"
                 " a difference between modes is also one between their patients."
