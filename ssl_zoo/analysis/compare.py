@@ -76,6 +76,7 @@ def _write(paths: Sequence[Path], target: Path, replicates: int) -> Path:
         table = entry.estimates.table.assign(unit="image" if by_image else "patient")
         write_csv(album.folder / f"{stem}.csv", table)
         album.add(stem, figures.label_efficiency(entry.estimates.table, entry.starts), entry.name, caption, csv=stem)
+    album.fit()
     scores = _score_tables(entries)
     by_image = ", ".join(entry.name for entry in entries if entry.run.by_image)
     paper = {f"scores_{item['mode']}_{item['cohort']}": item["table"] for item in scores}

@@ -39,6 +39,7 @@ def draw_figures(album: Album, run: Run, found: Findings, starts: Starts) -> dic
         title = "What each pre-training was given and took"
         album.numbers("budgets", table)
         album.add("budgets", figures.budget_bars(table, starts), title, caption, csv="budgets")
+    album.fit()
     return album.pictures
 
 

@@ -181,7 +181,7 @@ def _published(run: Run, replicates: int) -> tuple[list[str], tables.Table] | No
 def _there(section: str, context: dict[str, Any]) -> bool:
     """Whether a section that depends on what others left in the run folder has anything to show."""
     if section in context["sheets"]:
-        return bool(context["sheets"][section])
+        return bool(context["sheets"][section] or context["sheets_left"].get(section))
     return section != "published" or context["published"] is not None
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from ssl_zoo.analysis.album import Album
@@ -20,6 +21,7 @@ from ssl_zoo.analysis.compare import write_comparison
 from ssl_zoo.analysis.csv_files import csv_text
 from ssl_zoo.analysis.data_tables import data_at_a_glance
 from ssl_zoo.analysis.latex import escape, latex_table
+from ssl_zoo.analysis.report import write_report
 from ssl_zoo.analysis.run_folder import read_run
 from ssl_zoo.analysis.sheet_pictures import add_sheets
 from ssl_zoo.analysis.statistics import estimate
@@ -185,7 +187,7 @@ def test_the_atlas_maps_the_test_planes_of_the_baseline_and_the_best_init(fake_r
     pd.testing.assert_frame_equal(maps[1].points, again[1].points)
 
 
-def test_sheets_of_other_commands_are_shown_as_far_as_they_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sheets_of_other_commands_are_shown_as_far_as_they_fit(tmp_path: Path) -> None:
     folder = tmp_path / "explain" / "byol-net-linear"
     folder.mkdir(parents=True)
     noise = np.random.default_rng(0).integers(0, 255, (200, 2000), dtype=np.uint8)
@@ -194,11 +196,58 @@ def test_sheets_of_other_commands_are_shown_as_far_as_they_fit(tmp_path: Path, m
     album = Album(tmp_path)
     assert add_sheets(album) == {"explain": ""}
     picture = album.pictures["explain_byol-net-linear_1_4CH"]
-    assert (picture.title, picture.width) == ("byol-net-linear / 1 4CH", 1600)
-    monkeypatch.setattr("ssl_zoo.analysis.sheet_pictures.MOST_BYTES", 10)
+    assert (picture.title, picture.width) == ("byol-net-linear / 4CH", 1600)
+    for name in ("S01", "S02"):
+        (tmp_path / "timelines").mkdir(exist_ok=True)
+        Image.fromarray(noise).save(tmp_path / "timelines" / f"{name}.png")
+    one = len(picture.data)
     album = Album(tmp_path)
-    assert "2 more in figures/explain/" in add_sheets(album)["explain"]
-    assert len(album.pictures) == 1
+    told = add_sheets(album, most_bytes=round(3.5 * one))  # 1.75 for the scans, and what they leave for the maps
+    assert "1 more in figures/timelines/" in told["timelines"]
+    assert "1 more in figures/explain/" in told["explain"]
+    assert len(album.pictures) == 3
+    assert album.size <= 3.5 * one
+    album = Album(tmp_path)
+    assert "3 more in figures/explain/" in add_sheets(album, most_bytes=10)["explain"]
+    assert not album.pictures
+
+
+def test_the_figure_of_all_maps_is_told_from_the_sheets_of_maps(tmp_path: Path) -> None:
+    (tmp_path / "explain").mkdir()
+    Image.fromarray(np.zeros((50, 50), np.uint8)).save(tmp_path / "explain" / "maps_grad_cam.png")
+    album = Album(tmp_path)
+    add_sheets(album)
+    picture = album.pictures["explain_maps_grad_cam"]
+    assert picture.title == "What the maps are worth"
+    assert "Deletion gain" in picture.caption
+
+
+def test_sheets_for_which_there_is_no_room_are_named(
+    fake_run: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = fake_run(tmp_path, seeds=(0,), fractions=(1.0,), cohorts=("internal",))
+    (run / "figures" / "explain").mkdir(parents=True)
+    Image.fromarray(np.zeros((50, 50), np.uint8)).save(run / "figures" / "explain" / "1_4CH.png")
+    monkeypatch.setattr("ssl_zoo.analysis.report.add_sheets", lambda album: add_sheets(album, most_bytes=0))
+    page = write_report(run, replicates=20).read_text()
+    assert "1 more in figures/explain/, left out here to keep the page small." in page
+
+
+def test_a_page_with_many_figures_shows_the_largest_ones_as_png(tmp_path: Path) -> None:
+    album = Album(tmp_path)
+    rng = np.random.default_rng(0)
+    for name, points in (("few", 20), ("many", 4000)):
+        figure = Figure()
+        figure.subplots().plot(rng.random(points), rng.random(points), ".")
+        album.add(name, figure, name, "caption")
+    album.fit()
+    kinds = {name: picture.data[:20] for name, picture in album.pictures.items()}
+    assert all(kind.startswith("data:image/svg") for kind in kinds.values())
+    before = album.size
+    album.fit(before - 1)
+    assert album.size < before
+    assert album.pictures["many"].data.startswith("data:image/png")
+    assert album.pictures["few"].data.startswith("data:image/svg")
 
 
 def test_several_runs_stand_side_by_side_with_the_agreement_of_their_orders(fake_run: Fake, tmp_path: Path) -> None:
