@@ -39,22 +39,26 @@ class Rotation:
 
     rows: Tensor  # [G, n, r + 1] along the axes; or, where they are not `turned`, as they came, [G, n, D + 1]
     variance: Tensor  # [G, r + 1], weighted by row
-    turn: Tensor  # [G, D + 1, r + 1], the product with which turns rows that came
+    turn: tuple[Tensor, ...]  # matrices [G, D + 1, r + 1], if need be as factors: their product turns rows that came
     turned: bool = True
 
     def to(self, dtype: torch.dtype) -> Rotation:
         """The same in another precision."""
-        return Rotation(self.rows.to(dtype), self.variance.to(dtype), self.turn.to(dtype), self.turned)
+        turn = tuple(factor.to(dtype) for factor in self.turn)
+        return Rotation(self.rows.to(dtype), self.variance.to(dtype), turn, self.turned)
 
     def take(self, groups: list[int]) -> Rotation:
         """Some of the matrices."""
         if len(groups) == len(self.rows):
             return self
-        return Rotation(self.rows[groups], self.variance[groups], self.turn[groups], self.turned)
+        turn = tuple(factor[groups] for factor in self.turn)
+        return Rotation(self.rows[groups], self.variance[groups], turn, self.turned)
 
     def back(self, point: Tensor) -> tuple[Tensor, Tensor]:
         """A point `[G, P, K, r + 1]` to coefficients `[G, P, D, K]` and intercepts `[G, P, K]` of the features."""
-        found = self.turn.unsqueeze(1) @ point.mT  # [G, P, D + 1, K]
+        found = point.mT
+        for factor in reversed(self.turn):
+            found = factor.unsqueeze(1) @ found  # in the end [G, P, D + 1, K]
         return found[:, :, :-1], found[:, :, -1]
 
 
@@ -87,16 +91,23 @@ def rotate(features: Tensor, weights: Tensor) -> Rotation:
     if few:
         kept = variance > RANK_TOLERANCE * variance[:, -1:].clamp_min(1e-300)
         variance, vectors = variance * kept, vectors * kept.unsqueeze(1)
-    variance = variance.clamp_min(0)
-    deviation = torch.where(variance > 0, variance, 1).sqrt().unsqueeze(1)  # [G, 1, r]
-    axes = weighted.mT @ (vectors / deviation) if few else vectors  # [G, D, r]
-    turn = torch.nn.functional.pad(torch.cat([axes, -(centre @ axes)], 1), (0, 1))  # [G, D + 1, r + 1]
-    turn[:, -1, -1] = 1
-    variance = torch.nn.functional.pad(variance, (0, 1), value=1)
+    variance = torch.nn.functional.pad(variance.clamp_min(0), (0, 1), value=1)
     if not few:
-        return Rotation(features @ turn, variance, turn)
-    along = vectors * deviation / torch.where(weights > 0, weights, torch.inf).sqrt()  # the product, without one
-    return Rotation(torch.nn.functional.pad(along, (0, 1), value=1), variance, turn)
+        turn = _with_intercept(vectors, -(centre @ vectors))
+        return Rotation(features @ turn, variance, (turn,))
+    deviation = torch.where(variance > 0, variance, 1).sqrt()[:, None, :-1]
+    # The axes are weighted.mT @ (vectors / deviation): a product that is never wanted but of a few points.
+    spans = _with_intercept(weighted.mT, -(centre @ weighted.mT))
+    lengths = _with_intercept(vectors / deviation, torch.zeros_like(deviation))
+    along = vectors * deviation / torch.where(weights > 0, weights, torch.inf).sqrt()  # features @ axes, without one
+    return Rotation(torch.nn.functional.pad(along, (0, 1), value=1), variance, (spans, lengths))
+
+
+def _with_intercept(matrix: Tensor, last: Tensor) -> Tensor:
+    """`[G, a, b]` and a last row `[G, 1, b]` to `[G, a + 1, b + 1]`, which leave a last column of ones as it is."""
+    found = torch.nn.functional.pad(torch.cat([matrix, last], 1), (0, 1))
+    found[:, -1, -1] = 1
+    return found
 
 
 def solve(
@@ -170,7 +181,7 @@ class _Problem:
         n_classes: int,
         start: Tensor | None,
     ) -> None:
-        self.rows, self.turn = rotation.rows, None if rotation.turned else rotation.turn
+        self.rows, self.turn = rotation.rows, () if rotation.turned else rotation.turn
         weights = weights / weights.sum(-1, keepdim=True)
         self.weights = weights.unsqueeze(2)  # [G, P, 1, n]
         self.labels = labels[:, None, None, :].expand(*weights.shape[:2], 1, -1)  # [G, P, 1, n]
@@ -183,7 +194,7 @@ class _Problem:
         curvature = torch.full_like(penalties, 1 / n_classes)
         self.scale = torch.ones((), dtype=weights.dtype, device=weights.device)
         if start is None:
-            start = weights.new_zeros(*penalties.shape, n_classes, rotation.turn.shape[-1])
+            start = weights.new_zeros(*penalties.shape, n_classes, rotation.variance.shape[-1])
             self.first = self.absent.unsqueeze(-1).repeat(1, 1, 1, weights.shape[-1])  # [G, P, K, n]
         else:
             self.first = self.logits(start)
@@ -203,8 +214,8 @@ class _Problem:
         """The change `[G, P, K, n]` of the logits along a direction `[G, P, K, r + 1]`."""
         groups, problems, classes, _ = direction.shape
         flat = (direction * self.scale).reshape(groups, problems * classes, -1)
-        if self.turn is not None:
-            flat = flat @ self.turn.mT
+        for factor in reversed(self.turn):
+            flat = flat @ factor.mT
         return (flat @ self.rows.mT).view(groups, problems, classes, -1)
 
     def loss(self, logits: Tensor, point: Tensor) -> tuple[Tensor, Tensor]:
@@ -219,8 +230,8 @@ class _Problem:
         groups, problems, classes, _ = point.shape
         residual = logs.exp_().sub_(self.target).mul_(self.weights)  # [G, P, K, n]
         flat = residual.view(groups, problems * classes, -1) @ self.rows
-        if self.turn is not None:
-            flat = flat @ self.turn
+        for factor in self.turn:
+            flat = flat @ factor
         return (flat.view(point.shape) * self.scale).addcmul_(self.decay, point)
 
     def bound(self, gradient: Tensor) -> Tensor:

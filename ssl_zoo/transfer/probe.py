@@ -7,14 +7,15 @@ inner folds, which keep patients apart; within rounding, the larger λ wins. Whe
 no inner split is possible, and λ is `FIXED_LAMBDA`; the probe says which of the two it was.
 
 The subset and its inner folds are problems on one matrix, which is standardised and rotated once. They are solved
-together, from the largest λ to the smallest, each from where its last two solutions point to, so that hardly a step is
-left to do. The search is done in float32, and the probe itself, with the λ chosen, in float64. On a GPU many subsets
-are solved at a time. On the CPU it is one after the other, so that a probe depends, to the last bit, on its
+together, from the largest λ to the smallest, each from where its last three solutions point to, so that hardly a step
+is left to do. The search is done in float32, and the probe itself, with the λ chosen, in float64. On a GPU many
+subsets are solved at a time. On the CPU it is one after the other, so that a probe depends, to the last bit, on its
 own subset alone. Nothing is drawn: equal subsets have equal probes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -108,7 +109,8 @@ def fit_probes(
     weights = np.zeros((len(subsets), 1, longest))
     for group, (subset, (mean, scale)) in enumerate(zip(subsets, standardisations, strict=True)):
         n = len(subset.labels)
-        features[group, :n, :-1] = (subset.features - mean) / scale
+        own = features[group, :n, :-1]
+        np.divide(np.subtract(subset.features, mean, out=own), scale, out=own)
         labels[group, :n] = subset.labels
         weights[group, 0, :n] = class_weights(subset.labels, n_classes)[subset.labels]
     rotation, quick = _rotations(_tensor(features, device), _tensor(weights[:, 0], device))
@@ -203,7 +205,8 @@ def _rotations(features: Tensor, weights: Tensor) -> tuple[Rotation, Rotation]:
         exact = rotate(features, weights)
         return exact, exact.to(torch.float32)
     quick = rotate(features.float(), weights.float())
-    return Rotation(features, quick.variance.double(), quick.turn.double(), turned=False), quick
+    turn = tuple(factor.double() for factor in quick.turn)
+    return Rotation(features, quick.variance.double(), turn, turned=False), quick
 
 
 def _search(
@@ -260,11 +263,24 @@ def _search(
 
 
 def _ahead(points: list[Tensor], lambdas: list[float]) -> Tensor | None:
-    """Where to begin with the next λ: on the line, over log λ, through the last two solutions."""
-    if len(points) < 2:
+    """Where to begin with the next λ: half-way between the line through the last two solutions, over log λ, and the
+    parabola through the last three, which alone overshoots.
+    """
+    known = min(len(points), 3)
+    if known < 2:
         return points[0] if points else None
-    next_to_last, last, ahead = np.log(lambdas[len(points) - 2 : len(points) + 1])
-    return points[-1] + (points[-1] - points[-2]) * float((ahead - last) / (last - next_to_last))
+    *at, ahead = np.log(lambdas[len(points) - known : len(points) + 1])
+    line = _extrapolated(points[-2:], at[-2:], ahead)
+    return line if known == 2 else (line + _extrapolated(points[-3:], at, ahead)) / 2
+
+
+def _extrapolated(points: list[Tensor], at: list[float], ahead: float) -> Tensor:
+    """Lagrange's polynomial through some points, taken elsewhere."""
+    found = torch.zeros_like(points[0])
+    for place, point in enumerate(points):
+        others = [other for number, other in enumerate(at) if number != place]
+        found = found.add(point, alpha=math.prod((ahead - other) / (at[place] - other) for other in others))
+    return found
 
 
 def _largest_best(losses: list[float]) -> int:

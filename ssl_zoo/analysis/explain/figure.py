@@ -94,7 +94,8 @@ def _draw_panel(axis: Axes, panel: Panel, rows: list[dict], places: list[float],
             axis.plot(
                 [row[f"{panel.measure}_low"], row[f"{panel.measure}_high"]], [place] * 2, color=look.colour, lw=1.4
             )
-            axis.plot(middle, place, marker=look.marker, color=look.colour, ms=6, mec="white", mew=0.6, zorder=3)
+            size = 12 if look.marker == "." else 6  # matplotlib draws that one half as large
+            axis.plot(middle, place, marker=look.marker, color=look.colour, ms=size, mec="white", mew=0.6, zorder=3)
     ignorant = panel.ignorant if not isinstance(panel.ignorant, str) else _mean(rows, panel.ignorant)
     axis.axvline(ignorant, color=MUTED, lw=1, ls=(0, (4, 2)), zorder=1)
     words = panel.words
